@@ -1,0 +1,1 @@
+"""Training configurations; `--config NAME` finds one by its bare name."""

@@ -1,0 +1,1 @@
+"""Procedural motifs, records, the input pipeline and text."""

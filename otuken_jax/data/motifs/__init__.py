@@ -1,0 +1,1 @@
+"""Procedural Turkish motifs on host shapes."""

@@ -1,0 +1,1 @@
+"""Meshes, fields and the conversions between them."""
