@@ -1,0 +1,41 @@
+"""Reads the golden files and makes the weights that their outputs belong to."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+sys.path.insert(0, str(GOLDEN))
+
+from named_weights import named_input, named_state_dict, probe  # noqa: E402
+
+from otuken_jax.models.point_e import CHANNEL_BIASES, CHANNEL_SCALES  # noqa: E402
+
+__all__ = ["GOLDEN", "channels_last", "load", "manifest", "named_input", "probe", "state_dict"]
+
+
+def load(path: str) -> dict[str, np.ndarray]:
+    """All arrays of one .npz file."""
+    with np.load(GOLDEN / path) as file:
+        return dict(file)
+
+
+def manifest(path: str) -> dict:
+    return json.loads((GOLDEN / path).read_text())
+
+
+def state_dict(entries: list[dict]) -> dict[str, np.ndarray]:
+    """The weights, under their PyTorch names, of a manifest's list of names and shapes."""
+    made = named_state_dict((e["name"], e["shape"]) for e in entries)
+    config_values = {"channel_scales": CHANNEL_SCALES, "channel_biases": CHANNEL_BIASES}
+    for entry in entries:
+        if entry["name"] in config_values:
+            made[entry["name"]] = np.array(config_values[entry["name"]], np.float32)
+    return {e["name"]: made[e["name"]] for e in entries}
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """[b, c, n] of the golden files to [b, n, c]."""
+    return np.swapaxes(array, 1, 2)
