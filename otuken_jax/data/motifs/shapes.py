@@ -1,0 +1,168 @@
+"""Shapes from recipes: distance fields, ornament charts, and surface points with colours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from skimage.measure import marching_cubes
+
+from otuken_jax.conventions import grid_points, voxel_size
+from otuken_jax.data.motifs.charts import CELL_WIDTH
+from otuken_jax.data.motifs.fields import motif_field
+from otuken_jax.data.motifs.hosts import HOSTS
+from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
+from otuken_jax.data.motifs.recipes import Recipe, form_values
+from otuken_jax.data.motifs.styles import PLAIN_COLORS, RELIEF_DEPTH, STYLES
+
+SMALLEST_SCALE = 0.9  # of the augmentation
+THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
+EDGE_WIDTH = 0.2  # of the relief's flank, in chart units: about 1.5 voxels of a 32^3 grid
+SHELL = (0.16, 0.24)  # distance from the surface where the band begins and ends its fall to 0
+FILLET = 0.08
+SAMPLING_RESOLUTION = 32
+
+
+@dataclass(frozen=True)
+class ShapeFields:
+    """Fields [R, R, R] of one shape, float32; distances in domain units."""
+
+    sdf: Float[np.ndarray, "r r r"]  # with ornament, negative inside
+    host_sdf: Float[np.ndarray, "r r r"]  # the same without ornament
+    band: Float[np.ndarray, "r r r"]  # 0..1: where the chart is valid, near the zone's surface
+    u: Float[np.ndarray, "r r r"]  # [-1, 1], one repeat, u = -1 equals u = 1
+    v: Float[np.ndarray, "r r r"]  # [-1, 1]
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """A shape at some points [n]: distances, chart, and the relief's profile 0..1."""
+
+    sdf: np.ndarray
+    host_sdf: np.ndarray
+    body: np.ndarray
+    zone: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    profile: np.ndarray
+
+
+class Shape:
+    """A recipe ready to be evaluated at any points."""
+
+    def __init__(self, recipe: Recipe, coarsest: int):
+        build = HOSTS[recipe.host].build
+        thickness = THINNEST_VOXELS * voxel_size(coarsest) / SMALLEST_SCALE
+        nominal = build(*(float(level - 1) for level in recipe.form), thickness)
+        self.repeats = max(3, round(nominal.girth / CELL_WIDTH))  # jitter must not change it
+        self.surface = build(*form_values(recipe), thickness)
+        self.recipe = recipe
+        self.style = STYLES[recipe.style] if recipe.style else None
+
+    def __call__(self, points: Float[np.ndarray, "n 3"]) -> _Samples:
+        """Evaluates the shape at points [n, 3] of the domain."""
+        x, y, z = np.ascontiguousarray(points.T)
+        p = self.surface.parts(x, y, z, self.repeats)
+        profile = np.zeros_like(x)
+        ornamented = p.body
+        if self.recipe.motif:
+            chosen = p.zone > 0
+            field = motif_field(self.recipe.motif, p.u[chosen], p.v[chosen]) - self.style.stroke
+            profile[chosen] = smoothstep(EDGE_WIDTH / 2, -EDGE_WIDTH / 2, field)
+            ornamented = p.body - self.style.relief * p.zone * profile
+        return _Samples(
+            self._join(ornamented, p), self._join(p.body, p), p.body, p.zone, p.u, p.v, profile
+        )
+
+    @staticmethod
+    def _join(body, p):
+        if p.rest is not None:
+            body = smooth_union(body, p.rest, FILLET)
+        return body if p.cavity is None else np.maximum(body, -p.cavity)
+
+    def sdf(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """Signed distance of the full shape at points [n, 3]."""
+        return self(points).sdf
+
+    def gradient(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Gradient of the signed distance, by four evaluations at a tetrahedron's corners."""
+        corners = np.array([(1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)], np.float32)
+        step = 4e-3
+        values = self.sdf((points[None] + step * corners[:, None]).reshape(-1, 3))
+        return values.reshape(4, -1).T @ corners / (4 * step)
+
+
+def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> ShapeFields:
+    """Distance and chart fields of a recipe at cell centres of a resolution^3 grid.
+
+    `coarsest` is the coarsest grid trained on: nothing is thinner than 2.5 of its voxels, also
+    after the smallest augmentation scale.
+    """
+    samples = Shape(recipe, coarsest)(grid_points(resolution).reshape(-1, 3))
+    band = samples.zone * smoothstep(SHELL[1], SHELL[0], np.abs(samples.body))
+    shape = (resolution,) * 3
+    return ShapeFields(
+        *(
+            a.reshape(shape).astype(np.float32, copy=False)
+            for a in (samples.sdf, samples.host_sdf, band, samples.u, samples.v)
+        )
+    )
+
+
+def band_region(
+    recipe: Recipe, resolution: int, *, coarsest: int = 16
+) -> Bool[np.ndarray, "r r r"]:
+    """The voxels whose occupancy some motif of the recipe's style would change.
+
+    They lie in the ornament zone between the plain surface and the full relief, so "band IoU" is
+    IoU over these voxels. Empty for a plain recipe.
+    """
+    shape = Shape(recipe, coarsest)
+    s = shape(grid_points(resolution).reshape(-1, 3))
+    if shape.style is None:
+        return np.zeros((resolution,) * 3, bool)
+    full = s.body - shape.style.relief * s.zone
+    region = ((full < 0) != (s.body < 0)) & (s.zone > 0.5)
+    return region.reshape((resolution,) * 3)
+
+
+def sample_surface(
+    recipe: Recipe, num_points: int, seed: int, *, coarsest: int = 16
+) -> dict[str, Float[np.ndarray, "n 3"]]:
+    """Points spread evenly over the surface, outward unit normals, colours in 0..1, float32."""
+    shape = Shape(recipe, coarsest)
+    resolution = SAMPLING_RESOLUTION
+    volume = shape.sdf(grid_points(resolution).reshape(-1, 3)).reshape((resolution,) * 3)
+    vertices, faces, _, _ = marching_cubes(volume, 0.0)
+    vertices = ((vertices + 0.5) * voxel_size(resolution) - 1.0).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    chosen = rng.choice(len(faces), num_points, p=areas / areas.sum())
+    s, t = rng.random((2, num_points, 1), dtype=np.float32)
+    s, t = np.where(s + t > 1, 1 - s, s), np.where(s + t > 1, 1 - t, t)
+    points = a[chosen] + s * (b - a)[chosen] + t * (c - a)[chosen]
+    for _ in range(2):  # Newton steps from the triangles onto the true surface
+        gradient = shape.gradient(points)
+        squared = np.maximum((gradient**2).sum(-1, keepdims=True), 0.25)
+        points = points - shape.sdf(points)[:, None] * gradient / squared
+    gradient = shape.gradient(points)
+    normals = gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
+    return {
+        "points": points.astype(np.float32),
+        "normals": normals.astype(np.float32),
+        "colors": surface_colors(shape, points),
+    }
+
+
+def surface_colors(shape: Shape, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """sRGB in 0..1 at surface points: the motif's colour where the relief is more than half."""
+    recipe = shape.recipe
+    if shape.style is None:
+        color = np.asarray(PLAIN_COLORS[recipe.palette].rgb, np.float32)
+        return np.broadcast_to(color, points.shape).copy()
+    palette = shape.style.palettes[recipe.palette]
+    samples = shape(points)
+    near = np.abs(samples.body) < 2 * RELIEF_DEPTH  # not the inside of a vessel
+    on_motif = near & (samples.profile > 0.5) & (samples.zone > 0.5)
+    pair = np.asarray([palette.ground.rgb, palette.motif.rgb], np.float32)
+    return pair[on_motif.astype(int)]
