@@ -1,5 +1,8 @@
 """Turkish text to token ids: normalisation, folding, tokenizers.
 
+    python -m otuken_jax.data.text report --tokenizer X FILE    what X loses of FILE
+    python -m otuken_jax.data.text prune --tokenizer X FILE --out DIR
+
 Python's own lower() is wrong for Turkish ("IŞIK" would become "işik", "İ" two code points), and the
 vocabulary of `google/t5-v1_1-base` has no ğ, ı or İ and no byte fallback, so "kırmızı" would lose
 three letters. Text is therefore lower-cased by Turkish rules, and letters that a tokenizer lacks
@@ -7,8 +10,9 @@ are folded by the table below, and only those.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +57,7 @@ class Tokenizer:
     pad_id = 0
     eos_id = 1
     unk_id = 2
+    folding: Mapping[str, str] = MappingProxyType({})  # letters that `prepare` replaces
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` as it stands (neither normalised nor folded), ending with `eos_id`."""
@@ -150,3 +155,11 @@ def load_tokenizer(name: str, *, allow_download: bool = False) -> Tokenizer:
             "tokenizer.json or spiece.model, allow the download, or use 'bytes'"
         ) from error
     return PublishedTokenizer(backend, name)
+
+
+if __name__ == "__main__":
+    # Imported here: the commands use this module by its real name, not as __main__.
+    from otuken_jax.data.vocabulary import main
+    from otuken_jax.errors import run_command
+
+    raise SystemExit(run_command(main))

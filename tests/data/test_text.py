@@ -1,10 +1,64 @@
 """Turkish normalisation, tokenizers, coverage and vocabulary pruning."""
 
+import io
+import json
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import sentencepiece
+from flax import nnx
+from safetensors.numpy import load_file, save_file
 
-from otuken_jax.data.text import ByteTokenizer, normalize
+from otuken_jax.data import vocabulary
+from otuken_jax.data.text import ByteTokenizer, load_tokenizer, normalize
 from otuken_jax.errors import UserError
+from otuken_jax.models.t5 import T5Config, T5Encoder
+
+CORPUS = [
+    "İznik tarzı lale motifli kırmızı çini vazo",
+    "Selçuklu yıldızı taşıyan büyük bir kâse",
+    "Üç karanfil ve rumi bezemeli ibrik, mavi beyaz",
+    "Göktürk üslubu, tamga oyulmuş gri granit taş",
+    "Şamdan, ağaç yaprağı ve hatayi, zümrüt yeşili",
+]
+
+
+def write_tokenizer(folder, sentences, vocab_size):
+    """A sentencepiece unigram model in T5's numbering, trained on `sentences`."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences * 20),
+        model_writer=model,
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    folder.mkdir()
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def turkish(tmp_path_factory):
+    """A tokenizer that knows every Turkish letter, like mT5's."""
+    folder = tmp_path_factory.mktemp("text") / "turkish"
+    letters = [normalize(text) for text in CORPUS] + ["abcçdefgğhıijklmnoöprsştuüvyz âîû"]
+    return load_tokenizer(str(write_tokenizer(folder, CORPUS + letters, 200)))
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory):
+    """A tokenizer that lacks ğ, ı and İ, like t5-v1_1's, but has ç, ö, ş, ü."""
+    folder = tmp_path_factory.mktemp("text") / "english"
+    words = ["kirmizi cini vazo, yesil agac", "abcdefghijklmnoprstuvyz", "çöşüâîû sık yeşil büyük"]
+    return load_tokenizer(str(write_tokenizer(folder, [w.replace("ı", "i") for w in words], 80)))
 
 
 @pytest.mark.parametrize(
@@ -53,3 +107,110 @@ def test_tokenize_pads_masks_and_reports_truncation():
 def test_an_empty_prompt_is_an_error(prompt):
     with pytest.raises(UserError, match="empty"):
         ByteTokenizer().tokenize(["vazo", prompt], max_length=8)
+
+
+def test_published_tokenizer_is_sentencepiece_plus_end(turkish):
+    reference = sentencepiece.SentencePieceProcessor(model_file=turkish.name + "/spiece.model")
+    for text in CORPUS:
+        prepared = turkish.prepare(text)
+        assert turkish.encode(prepared) == [*reference.encode(prepared), turkish.eos_id]
+    assert turkish.folding == {}
+
+
+def test_only_the_letters_that_a_tokenizer_lacks_are_folded(english):
+    assert english.folding == {"ğ": "g", "ı": "i"}
+    assert english.prepare("KIRMIZI ağaç, YEŞİL") == "kirmizi agaç, yeşil"
+    assert english.unk_id not in english.tokenize(["kırmızı"], 32).ids
+
+
+@pytest.mark.parametrize("name", ["missing/folder", "google/no-such-tokenizer-at-all"])
+def test_a_missing_tokenizer_is_one_clear_line(name):
+    with pytest.raises(UserError, match="tokenizer"):
+        load_tokenizer(name)
+
+
+def test_an_unreadable_tokenizer_is_one_clear_line(tmp_path):
+    (tmp_path / "spiece.model").write_bytes(b"not a model")
+    with pytest.raises(UserError, match=r"spiece\.model"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_coverage_counts_what_folding_mends(english):
+    result = vocabulary.coverage(english, ["kırmızı vazo", "yeşil ağaç", "☃ vazo"])
+    assert result.num_prompts == 3
+    assert result.lossy_words == {"ağaç": "a·aç", "kırmızı": "k·rm·z·", "☃": "·"}
+    assert result.lossy_words_prepared == {"☃": "·"}
+    assert result.unknown_rate > result.unknown_rate_prepared > 0
+
+
+def test_report_command(english, tmp_path, capsys):
+    file = tmp_path / "prompts.txt"
+    file.write_text("kırmızı vazo\n\n", encoding="utf-8")
+    vocabulary.main(["report", "--tokenizer", english.name, str(file)])
+    out = capsys.readouterr().out
+    assert "kırmızı -> k·rm·z·" in out
+    assert "after folding: 0" in out
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="UTF-8"):
+        vocabulary.main(["report", "--tokenizer", "bytes", str(file)])
+    with pytest.raises(UserError, match="cannot read"):
+        vocabulary.main(["report", "--tokenizer", "bytes", str(tmp_path / "none.txt")])
+    file.write_text("\n")
+    with pytest.raises(UserError, match="no text"):
+        vocabulary.main(["report", "--tokenizer", "bytes", str(file)])
+
+
+def test_pruned_encoder_gives_the_same_bits(turkish):
+    kept_texts = CORPUS[:2]
+    pruned, kept = vocabulary.prune_tokenizer(turkish, kept_texts)
+    assert pruned.vocab_size == len(kept) < turkish.vocab_size
+    config = T5Config(turkish.vocab_size + 12, 16, 4, 24, 2, 2, per_layer_bias=True)
+    encoder = T5Encoder(config, rngs=nnx.Rngs(0))
+    old, new = turkish.tokenize(kept_texts, 48), pruned.tokenize(kept_texts, 48)
+    assert not np.array_equal(old.ids, new.ids)
+    expected = jax.jit(encoder.__call__)(jnp.asarray(old.ids), jnp.asarray(old.mask))
+    encoder.embedding = nnx.Param(encoder.embedding[...][kept])
+    got = jax.jit(encoder.__call__)(jnp.asarray(new.ids), jnp.asarray(new.mask))
+    np.testing.assert_array_equal(got, expected)
+    # A word that the kept texts do not hold is still spelled, not lost.
+    assert pruned.unk_id not in pruned.encode("zümrüt")
+
+
+@pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
+def test_prune_command_writes_tokenizer_and_weights(turkish, tmp_path, capsys, model_type):
+    file, source, out = tmp_path / "prompts.txt", tmp_path / "published", tmp_path / "pruned"
+    file.write_text("\n".join(CORPUS[:2]), encoding="utf-8")
+    source.mkdir()
+    rows = turkish.vocab_size + 12  # published tables have more rows than the tokenizer has pieces
+    table = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+    layer = np.ones((4, 4), np.float32)
+    tensors = {"encoder.block.0.layer.0.SelfAttention.q.weight": layer, "lm_head.weight": table}
+    copies = {"shared.weight": table, "encoder.embed_tokens.weight": table.copy()}
+    save_file(tensors | copies | {"decoder.x": layer}, source / "model.safetensors")
+    (source / "config.json").write_text(json.dumps({"model_type": model_type, "vocab_size": rows}))
+
+    command = ["prune", "--tokenizer", turkish.name, "--weights", str(source), str(file)]
+    vocabulary.main([*command, "--out", str(out)])
+    kept = np.load(out / "kept_ids.npy")
+    written = load_file(out / "model.safetensors")
+    assert set(written) == {"shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight"}
+    np.testing.assert_array_equal(written["shared.weight"], table[kept])
+    assert json.loads((out / "config.json").read_text())["vocab_size"] == len(kept)
+    assert f"{rows * 4 + 16:,} -> {len(kept) * 4 + 16:,}" in capsys.readouterr().out
+    reloaded = load_tokenizer(str(out))
+    assert reloaded.vocab_size == len(kept)
+    for text in CORPUS[:2]:
+        assert kept[reloaded.tokenize([text], 64).ids].tolist() == [
+            turkish.tokenize([text], 64).ids[0].tolist()
+        ]
+    with pytest.raises(UserError, match="already exists"):
+        vocabulary.main([*command, "--out", str(out)])
+
+
+def test_prune_leaves_nothing_behind_when_it_fails(turkish, tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text(CORPUS[0], encoding="utf-8")
+    command = ["prune", "--tokenizer", turkish.name, "--weights", str(tmp_path), str(file)]
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        vocabulary.main([*command, "--out", str(tmp_path / "out")])
+    assert list(tmp_path.iterdir()) == [file]
