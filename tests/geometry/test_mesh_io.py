@@ -164,8 +164,8 @@ def test_a_thin_bubble_goes_as_a_whole():
 
 
 def test_a_cavity_counts_against_the_part_around_it_alone():
-    hollow = np.minimum(ball((-0.3, 0, 0), 0.6), -ball((-0.3, 0, 0), 0.3))
-    neighbour = ball((0.65, 0, 0), 0.32)  # larger than the cavity, smaller than its shell
+    hollow = np.minimum(ball((-0.4, 0, 0), 0.55), -ball((-0.4, 0, 0), 0.3))
+    neighbour = ball((0.6, 0, 0), 0.32)  # larger than the cavity, smaller than its shell
     _, removed = remove_specks(field_to_mesh(np.maximum(hollow, neighbour)), min_fraction=0.05)
     assert removed == 0
 
