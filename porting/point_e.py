@@ -1,10 +1,16 @@
 """Point-E: tables from the published PyTorch names to the Flax modules."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
 from otuken_jax.models import point_e
-from porting.rules import LINEAR, Rule
+from porting.rules import LINEAR, Network, PortError, Rule, Shape
 
 PUBLISHED = "https://openaipublic.azureedge.net/main/point-e"
-ATTENTION = r"(attn)\.c_"
 
 
 def linear(torch: str, path: str) -> list[Rule]:
@@ -20,7 +26,7 @@ def norm(torch: str, path: str) -> list[Rule]:
     return [Rule(torch + r"\.weight", path + "/scale"), Rule(torch + r"\.bias", path + "/bias")]
 
 
-def _block(torch: str, path: str) -> list[Rule]:
+def _blocks(torch: str, path: str) -> list[Rule]:
     """Rules for all self-attention blocks below a prefix."""
     torch, path = torch + r"\.resblocks\.(\d+)", path + r"blocks/\1"
     return [
@@ -36,7 +42,7 @@ def sdf_rules(config: point_e.PointESDFConfig) -> list[Rule]:
     torch, path = r"decoder\.resblocks\.(\d+)", r"blocks/\1"
     return [
         *linear(r"encoder_input_proj", "encoder/input_proj"),
-        *_block(r"encoder", "encoder/"),
+        *_blocks(r"encoder", "encoder/"),
         *linear(r"decoder_input_proj", "query_proj"),
         *linear(torch + r"\.attn\.c_(q|kv|proj)", path + r"/attention/\2"),
         *linear(torch + r"\.mlp\.c_(fc|proj)", path + r"/mlp/\2"),
@@ -52,7 +58,7 @@ def diffusion_rules(config: point_e.PointDiffusionConfig) -> list[Rule]:
     """A point diffusion transformer with its conditioning."""
     rules = [
         *linear(r"time_embed\.c_(fc|proj)", r"time_embed/\1"),
-        *_block(r"backbone", ""),
+        *_blocks(r"backbone", ""),
         *norm(r"ln_(pre|post)", r"norm_\1"),
         *linear(r"(input|output)_proj", r"\1_proj"),
     ]
@@ -65,3 +71,111 @@ def diffusion_rules(config: point_e.PointDiffusionConfig) -> list[Rule]:
         rules += linear(r"cond_point_proj", "low_res_proj")
         rules += [Rule(r"channel_(scales|biases)", r"channel_\1")]
     return rules
+
+
+def _published(config: Any, kind: str):
+    """Returns the function that gives `config` for a file of this kind, whatever its config."""
+
+    def config_from_source(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]):
+        name = "encoder_input_proj.weight" if kind == "sdf" else "input_proj.weight"
+        if name not in shapes:
+            raise PortError(f"not a {kind} model of Point-E: there is no tensor {name}")
+        if (width := shapes[name][0]) != config.width:
+            raise PortError(f"{name}: width {width}, but this network has {config.width}")
+        return config
+
+    return config_from_source
+
+
+def sdf_inputs(config: point_e.PointESDFConfig, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Two clouds of 256 points and 64 queries, in raw units."""
+    return {
+        "points": rng.uniform(-0.5, 0.5, (2, 256, 3)).astype(np.float32),
+        "queries": rng.uniform(-0.5, 0.5, (2, 64, 3)).astype(np.float32),
+    }
+
+
+def run_sdf(model: point_e.PointESDF, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    latents = model.encoder(jnp.asarray(inputs["points"]))
+    return {"latents": latents, "sdf": model.decode(latents, jnp.asarray(inputs["queries"]))}
+
+
+def run_torch_sdf(module: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    latents = module.encode(inputs["points"])
+    return {"latents": latents, "sdf": module.decode(latents, inputs["queries"])}
+
+
+def diffusion_inputs(
+    config: point_e.PointDiffusionConfig, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Two noisy clouds of 128 points at two steps, with the conditioning that the config asks."""
+    inputs = {
+        "x": rng.normal(size=(2, 128, point_e.CHANNELS)).astype(np.float32),
+        "t": np.array([700, 3], np.int32),
+    }
+    if config.condition != "none":
+        embedding = rng.normal(size=(2, *config.embedding_shape))
+        if config.condition == "vector":
+            embedding /= np.linalg.norm(embedding, axis=-1, keepdims=True)
+        inputs["embedding"] = embedding.astype(np.float32)
+    if config.low_res:
+        xyz, rgb = rng.uniform(-0.5, 0.5, (2, 64, 3)), rng.uniform(0, 255, (2, 64, 3))
+        inputs["low_res"] = np.concatenate([xyz, rgb], axis=-1).astype(np.float32)
+    return inputs
+
+
+def run_diffusion(
+    model: point_e.PointDiffusionTransformer, inputs: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    return {"out": model(**{name: jnp.asarray(value) for name, value in inputs.items()})}
+
+
+def _make_torch(kind: str):
+    def make_torch(config: Any) -> Any:
+        from porting.torch_reference import point_e as reference
+
+        return getattr(reference, kind)(config).eval()
+
+    return make_torch
+
+
+_FILES = {
+    "base40M-uncond": "base_40m_uncond.pt",
+    "base40M-textvec": "base_40m_textvec.pt",
+    "base40M-imagevec": "base_40m_imagevec.pt",
+    "base40M": "base_40m.pt",
+    "base300M": "base_300m.pt",
+    "base1B": "base_1b.pt",
+    "upsample": "upsample_40m.pt",
+}
+
+
+def _diffusion_network(name: str) -> Network:
+    return Network(
+        name=f"point-e/{name}",
+        make_model=lambda config: point_e.PointDiffusionTransformer(config, rngs=nnx.Rngs(0)),
+        rules=diffusion_rules,
+        config_from_source=_published(point_e.POINT_DIFFUSION_CONFIGS[name], "diffusion"),
+        make_torch=_make_torch("PointDiffusionTransformer"),
+        make_inputs=diffusion_inputs,
+        run_model=run_diffusion,
+        run_torch=lambda module, inputs: {"out": module(**inputs)},
+        published={name: f"{PUBLISHED}/{_FILES[name]}"},
+    )
+
+
+_SDF = Network(
+    name="point-e/sdf",
+    make_model=lambda config: point_e.PointESDF(config, rngs=nnx.Rngs(0)),
+    rules=sdf_rules,
+    config_from_source=_published(point_e.PointESDFConfig(), "sdf"),
+    make_torch=_make_torch("PointESDF"),
+    make_inputs=sdf_inputs,
+    run_model=run_sdf,
+    run_torch=run_torch_sdf,
+    published={"sdf": f"{PUBLISHED}/sdf.pt"},
+)
+
+NETWORKS = {_SDF.name: _SDF} | {
+    network.name: network for network in map(_diffusion_network, point_e.POINT_DIFFUSION_CONFIGS)
+}

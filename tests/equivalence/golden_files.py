@@ -1,9 +1,11 @@
 """Reads the golden files and makes the weights that their outputs belong to."""
 
+import functools
 import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -13,7 +15,22 @@ from named_weights import named_input, named_state_dict, probe  # noqa: E402
 
 from otuken_jax.models.point_e import CHANNEL_BIASES, CHANNEL_SCALES  # noqa: E402
 
-__all__ = ["GOLDEN", "channels_last", "load", "manifest", "named_input", "probe", "state_dict"]
+__all__ = [
+    "GOLDEN",
+    "channels_last",
+    "jit",
+    "load",
+    "manifest",
+    "named_input",
+    "probe",
+    "state_dict",
+]
+
+# Tests run each program a few times only, so half their time would be LLVM's optimisation.
+jit = functools.partial(
+    jax.jit,
+    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+)
 
 
 def load(path: str) -> dict[str, np.ndarray]:
