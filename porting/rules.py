@@ -19,6 +19,7 @@ imports those modules and merges their tables. A `Network` bundles plain functio
             make_inputs=lambda config, rng: {"points": rng.normal(...)},
             run_model=lambda model, inputs: {"sdf": model(inputs["points"])},
             run_torch=lambda module, inputs: {"sdf": module(inputs["points"])},
+            configs={"sdf": PointESDFConfig()},
             published={"sdf": "https://..."},
         )
     }
@@ -118,9 +119,12 @@ class Network:
     # Both run on the dict of make_inputs (NumPy for Flax, tensors for PyTorch): named outputs
     run_model: Callable[[Any, dict[str, np.ndarray]], dict[str, Any]]
     run_torch: Callable[[Any, dict[str, Any]], dict[str, Any]]
+    # Published sizes by name: `export` learns the config's class here, `table` measures them all
+    configs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     hub: bool = False  # SOURCE may be a repository of the Hugging Face hub
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)  # name -> URL
     state_dict_key: str | None = None  # where the state dict lies in a nested .pt file
+    tolerance: float = 1e-5  # of --verify, relative to the largest output
 
 
 def plan(shapes: Mapping[str, Shape], rules: list[Rule], target: Mapping[str, Shape]) -> Plan:
@@ -190,9 +194,10 @@ def port(
 def build(network: Network, config: Any, state_dict: Mapping[str, np.ndarray]) -> nnx.Module:
     """The Flax module of `network` holding a PyTorch state dict, in the module's own dtypes."""
     model = nnx.eval_shape(lambda: network.make_model(config))
-    arrays = port(state_dict, network.rules(config), target_shapes(model))
+    shapes = {name: tuple(w.shape) for name, w in state_dict.items()}
+    steps = plan(shapes, network.rules(config), target_shapes(model))
     graphdef, state = nnx.split(model)
     for path, leaf in nnx.to_flat_state(state):
-        array = arrays["/".join(map(str, path))]
+        array = steps.tensor("/".join(map(str, path)), state_dict.__getitem__)
         leaf.set_value(jnp.asarray(array, dtype=leaf.get_value().dtype))
     return nnx.merge(graphdef, state)

@@ -55,12 +55,14 @@ def t5_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]
     feed_forward = config_json.get("feed_forward_proj", "relu" if family == "t5" else "gated-gelu")
     if feed_forward not in ("relu", "gated-gelu"):
         raise PortError(f"feed_forward_proj {feed_forward!r} is neither relu nor gated-gelu")
-    sizes = {name: config_json[name] for name in ("d_model", "d_kv", "d_ff", "num_heads")}
+    needed = ("d_model", "d_kv", "d_ff", "num_heads", "num_layers")
+    if missing := [name for name in needed if name not in config_json]:
+        raise PortError(f"config.json lacks {', '.join(missing)}")
+    sizes = {name: config_json[name] for name in needed}
     optional = ("relative_attention_num_buckets", "relative_attention_max_distance")
     return T5Config(
-        # Some published files hold more rows than config.json admits.
+        # config.json of some published files gives fewer rows than they hold.
         vocab_size=next(s[0] for name, s in shapes.items() if name in _EMBEDDING_NAMES),
-        num_layers=config_json["num_layers"],
         feed_forward=feed_forward,
         per_layer_bias=family == "umt5",
         layer_norm_epsilon=config_json.get("layer_norm_epsilon", 1e-6),
@@ -109,6 +111,7 @@ NETWORKS = {
         make_inputs=make_inputs,
         run_model=run_model,
         run_torch=run_torch,
+        configs=T5_CONFIGS,
         hub=True,
     )
 }
