@@ -1,4 +1,4 @@
-"""Charts (u, v) of the ornament zone on a host, and what a host is made of."""
+"""What a host is made of, and the charts (u, v) of its ornament zone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from jaxtyping import Float
 from otuken_jax.data.motifs.primitives import smoothstep
 
 Field = Float[np.ndarray, "*shape"]
-CELL_WIDTH = 0.95  # domain units: about 15 voxels of a 32^3 grid
-ZONE_FADE = 0.88  # |v| (and |u| of a single cell) where the ornament zone begins to fade out
+Profile = Float[np.ndarray, "_ 2"]
+Range = tuple[float, float]
+CELL = (0.84, 1.0)  # narrowest and widest chart cell, domain units: 13 to 16 voxels of 32^3
+ZONE_FADE = 0.9  # |v| (and |u| of a single cell) where the ornament zone begins to fade out
 
 
 @dataclass(frozen=True)
@@ -27,48 +29,56 @@ class Parts:
 
 @dataclass(frozen=True)
 class Surface:
-    """A host of fixed form: `parts(x, y, z, repeats)`, and the zone's length around it."""
+    """A host of fixed form: `parts(x, y, z, repeats)`, and how many repeats suit its zone."""
 
     parts: Callable[[Field, Field, Field, int], Parts]
-    girth: float
+    repeats: int = 1
 
 
 def ring_chart(
-    x: Field,
-    y: Field,
-    z: Field,
-    profile: Float[np.ndarray, "n 2"],
-    zone: tuple[float, float],
-    repeats: int,
+    x: Field, y: Field, z: Field, profile: Profile, zone: Range, repeats: int
 ) -> tuple[Field, Field, Field]:
     """Chart round a revolved body: u counts whole repeats round z, v is arc length along `profile`.
 
-    u = 0 looks to +x and grows anticlockwise, to the right as seen from outside.
+    u = 0 looks to +x and grows anticlockwise, to the right as seen from outside. Returns u, v and
+    the zone's mask.
     """
-    turns = np.arctan2(y, x) * (repeats / np.pi)
-    u = np.mod(turns + 1.0, 2.0) - 1.0
-    heights = np.linspace(*zone, 33)
-    radii = radius_at(profile, heights)
-    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(radii), np.diff(heights)))])
+    turns = np.arctan2(y, x) * np.float32(repeats / np.pi)
+    u = np.mod(turns + 1, 2) - 1
+    heights, length = _arc_length(profile, zone)
     v = np.interp(z, heights, 2 * length / length[-1] - 1).astype(z.dtype)
     return u, v, smoothstep(1.0, ZONE_FADE, np.abs(v))
 
 
-def plane_chart(
-    across: Field, up: Field, front: Field, half: tuple[float, float]
-) -> tuple[Field, Field, Field]:
+def plane_chart(across: Field, up: Field, front: Field, half: Range) -> tuple[Field, Field, Field]:
     """Chart of one cell on a flat face; `front` > 0 on the ornamented side."""
-    u = np.clip(across / half[0], -1.0, 1.0)
-    v = np.clip(up / half[1], -1.0, 1.0)
+    u = np.clip(across / np.float32(half[0]), -1, 1)
+    v = np.clip(up / np.float32(half[1]), -1, 1)
     edge = np.maximum(np.abs(u), np.abs(v))
     return u, v, smoothstep(1.0, ZONE_FADE, edge) * smoothstep(-0.05, 0.05, front)
 
 
-def radius_at(profile: Float[np.ndarray, "n 2"], z: Float[np.ndarray, " m"]) -> Field:
+def radius_at(profile: Profile, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     """Outer radius of a profile at heights `z`; heights must not fall along the profile."""
     return np.interp(z, profile[:, 1], profile[:, 0])
 
 
-def girth(profile: Float[np.ndarray, "n 2"], zone: tuple[float, float]) -> float:
-    """Mean length round the zone."""
-    return float(2 * np.pi * radius_at(profile, np.linspace(*zone, 9)).mean())
+def _arc_length(profile: Profile, zone: Range) -> tuple[np.ndarray, np.ndarray]:
+    heights = np.linspace(*zone, 33)
+    steps = np.hypot(np.diff(radius_at(profile, heights)), np.diff(heights))
+    return heights, np.concatenate([[0], np.cumsum(steps)])
+
+
+def fit_zone(profile: Profile, room: Range) -> Range:
+    """The zone inside `room`, at most one widest cell long, about the middle of the room."""
+    heights, length = _arc_length(profile, room)
+    spare = max(0.0, length[-1] - CELL[1]) / 2
+    low, high = np.interp([spare, length[-1] - spare], length, heights)
+    return float(low), float(high)
+
+
+def count_repeats(profile: Profile, zone: Range) -> int:
+    """Repeats round the zone that make a chart cell nearest to square, three to six."""
+    heights, length = _arc_length(profile, zone)
+    girth = 2 * np.pi * radius_at(profile, heights).mean()
+    return int(np.clip(round(girth / np.clip(length[-1], *CELL)), 3, 6))

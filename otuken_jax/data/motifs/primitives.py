@@ -56,6 +56,15 @@ def revolved_distance(r: Field, z: Field, profile: Float[np.ndarray, "n 2"]) -> 
     return polyline_distance(r, z, profile, closed=False)
 
 
+def polygonal_radius(x: Field, y: Field, sides: int) -> Field:
+    """Apothem of the regular polygon through a point, a flat side towards +x; round for sides 0."""
+    if sides == 0:
+        return np.hypot(x, y)
+    step = 2 * np.pi / sides
+    angle = np.mod(np.arctan2(y, x) + step / 2, step) - step / 2
+    return (np.hypot(x, y) * np.cos(angle)).astype(x.dtype)
+
+
 def extruded_distance(flat: Field, height: Field, half: float) -> Field:
     """Signed distance to a prism: `flat` in its plane, |height| <= half across it."""
     across = np.abs(height) - half
@@ -83,6 +92,14 @@ def tube_distance(
         dx, dy, dz = wx - t * e[0], wy - t * e[1], wz - t * e[2]
         np.minimum(squared, dx * dx + dy * dy + dz * dz, out=squared)
     return np.sqrt(squared) - radius
+
+
+def ellipsoid_distance(x: Field, y: Field, z: Field, radii: Float[np.ndarray, "3"]) -> Field:
+    """Signed distance to an ellipsoid, to first order (exact on its surface)."""
+    a, b, c = np.asarray(radii, x.dtype)
+    level = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
+    slope = np.sqrt((x / a**2) ** 2 + (y / b**2) ** 2 + (z / c**2) ** 2)
+    return level * (level - 1) / np.maximum(slope, 1e-6)
 
 
 def smooth_profile(

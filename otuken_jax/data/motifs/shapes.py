@@ -1,23 +1,23 @@
 """Shapes from recipes: distance fields, ornament charts, and surface points with colours."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
-from otuken_jax.data.motifs.charts import CELL_WIDTH
 from otuken_jax.data.motifs.fields import motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
-from otuken_jax.data.motifs.recipes import Recipe, form_values
+from otuken_jax.data.motifs.recipes import Form, Recipe, form_values
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, RELIEF_DEPTH, STYLES
 
 SMALLEST_SCALE = 0.9  # of the augmentation
 THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
 EDGE_WIDTH = 0.2  # of the relief's flank, in chart units: about 1.5 voxels of a 32^3 grid
-SHELL = (0.16, 0.24)  # distance from the surface where the band begins and ends its fall to 0
+SHELL = (0.14, 0.22)  # distance from the surface where the band begins and ends its fall to 0
 FILLET = 0.08
 SAMPLING_RESOLUTION = 32
 
@@ -46,15 +46,20 @@ class _Samples:
     profile: np.ndarray
 
 
+@cache
+def _repeats(host: str, form: Form, thickness: float) -> int:
+    """Repeats of the motif round a host; from the form alone, so that jitter can't change them."""
+    return HOSTS[host].build(*(float(level - 1) for level in form), thickness).repeats
+
+
 class Shape:
     """A recipe ready to be evaluated at any points."""
 
     def __init__(self, recipe: Recipe, coarsest: int):
         build = HOSTS[recipe.host].build
         thickness = THINNEST_VOXELS * voxel_size(coarsest) / SMALLEST_SCALE
-        nominal = build(*(float(level - 1) for level in recipe.form), thickness)
-        self.repeats = max(3, round(nominal.girth / CELL_WIDTH))  # jitter must not change it
         self.surface = build(*form_values(recipe), thickness)
+        self.repeats = _repeats(recipe.host, recipe.form, thickness)
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-RELIEF_DEPTH = 0.11  # domain units: 1.75 voxels of a 32^3 grid
+RELIEF_DEPTH = 0.12  # the deepest, domain units: 1.9 voxels of a 32^3 grid
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ BAZALT = _color("bazalt grisi", "55575A")
 GRANIT = _color("granit grisi", "9A9C9E")
 BEYAZ = _color("beyaz", "F4F1E8")
 SIYAH = _color("siyah", "1B1A1C")
-ALTIN = _color("altın yaldız", "C9A227")
+ALTIN = _color("altın sarısı", "CFA52A")
 KREM = _color("krem rengi", "E8D9B5")
+BORDO = _color("bordo", "6E1423")
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,32 @@ STYLES: dict[str, Style] = {
     "iznik": Style(
         "İznik",
         (Palette(BEYAZ, LACIVERT), Palette(BEYAZ, MERCAN), Palette(LACIVERT, BEYAZ)),
-        RELIEF_DEPTH,
-        0.0,
+        relief=0.11,
+        stroke=0.0,
+    ),
+    "selcuklu": Style(
+        "Selçuklu",
+        (Palette(FIRUZE, SIYAH), Palette(PATLICAN, FIRUZE), Palette(KIREMIT, FIRUZE)),
+        relief=0.12,
+        stroke=-0.02,
     ),
     "gokturk": Style(
         "Göktürk",
         (Palette(GRANIT, SIYAH), Palette(BAZALT, KIREMIT)),
-        -RELIEF_DEPTH,
-        0.0,
+        relief=-0.12,
+        stroke=0.0,
+    ),
+    "kilim": Style(
+        "Anadolu kilimi",
+        (Palette(BORDO, KREM), Palette(LACIVERT, HARDAL), Palette(HARDAL, SIYAH)),
+        relief=0.11,
+        stroke=0.0,
+    ),
+    "barok": Style(
+        "Osmanlı barok",
+        (Palette(KREM, ALTIN), Palette(ZUMRUT, ALTIN)),
+        relief=0.12,
+        stroke=0.03,
     ),
 }
 

@@ -1,0 +1,122 @@
+"""Hosts that stand in buildings or on the steppe; builders as in `vessels`."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from otuken_jax.conventions import CANONICAL_SIZE
+from otuken_jax.data.motifs.charts import Parts, Surface, plane_chart
+from otuken_jax.data.motifs.primitives import (
+    box_distance,
+    ellipsoid_distance,
+    extruded_distance,
+    polygonal_radius,
+    polyline_distance,
+    revolved_distance,
+    smooth_profile,
+    smooth_union,
+    smoothstep,
+)
+from otuken_jax.data.motifs.profiles import HANDLE_MARGIN, blend, closed, fit, mouth, revolved
+from otuken_jax.data.motifs.styles import RELIEF_DEPTH
+
+TOP = CANONICAL_SIZE / 2
+DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
+
+
+def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
+    """Karo çini: an upright slab that looks to +x, ornament on its face."""
+    half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
+    half_x = max(blend(body, 0.14, 0.24, 0.36), (thickness + RELIEF_DEPTH) / 2 * (1.2 + 0.4 * body))
+    bevel = blend(corner, 0.0, 0.22, 0.44)
+    cell = min(half_y, half_z) - 0.06
+
+    def parts(x, y, z, repeats):
+        face = box_distance(y, z, half_y, half_z)
+        face = np.maximum(face, (np.abs(y) + np.abs(z) - half_y - half_z + bevel) / np.sqrt(2))
+        slab = extruded_distance(face, x, half_x)
+        return Parts(slab, None, None, *plane_chart(y, z, x, (cell, cell)))
+
+    return Surface(parts)
+
+
+def tomb_tower(height: float, roof: float, plan: float, thickness: float) -> Surface:
+    """Kümbet: a square base, a drum of square, octagonal or round plan, a pointed roof."""
+    radius = blend(height, 0.66, 0.54, 0.43)
+    sides = (4, 8, 0)[round(plan) + 1]
+    eave = TOP - blend(roof, 0.3, 0.52, 0.74)
+    rim = radius + 0.1
+    profile = np.array(
+        [(radius, -TOP + 0.1), (radius, eave - 0.12), (rim, eave - 0.04), (rim, eave), (0.02, TOP)]
+    )
+    base = closed(np.array([(radius + 0.16, -TOP), (radius + 0.16, -TOP + 0.2)]))
+
+    def rest(x, y, z):
+        return revolved_distance(polygonal_radius(x, y, 4), z, base)
+
+    return revolved(
+        profile,
+        (-TOP + 0.22, eave - 0.14),
+        rest=rest,
+        radius=lambda x, y: polygonal_radius(x, y, sides),
+        repeats=4 if sides == 4 else None,
+    )
+
+
+def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
+    """Otağ: a round felt tent: wall, roof, ring of the smoke hole, and a door in a plain cell."""
+    wall = blend(height, 0.84, 1.06, 1.36)
+    rise = blend(roof, 0.18, 0.4, 0.7)
+    swell = blend(roof, 0.1, 0.13, -0.04)
+    ring = blend(crown, 0.2, 0.32, 0.46)
+    top = wall + 0.06 + rise
+    slope = smooth_profile(
+        [(0.9, wall), (0.5 * (0.9 + ring), wall + 0.03 + 0.5 * rise + swell), (ring - 0.02, top)]
+    )
+    profile = fit(
+        [(0.8, 0.0), (0.8, wall - 0.08), *slope, (ring, top + 0.16), (ring - 0.1, top + 0.22)]
+    )
+    wall_radius, bottom = profile[0]
+    half_y = 0.22
+
+    def rest(x, y, z):
+        door = box_distance(y, z - np.float32(bottom + 0.34), half_y, 0.28)
+        return extruded_distance(door, x - np.float32(wall_radius / 2), wall_radius / 2 + 0.1)
+
+    room = (bottom + 0.02, bottom + wall - 0.12)
+    standing = revolved(profile, room, cavity=mouth(profile), rest=rest)
+    cos, sin = np.cos(DOOR_ANGLE), np.sin(DOOR_ANGLE)
+
+    def parts(x, y, z, repeats):
+        x, y = x * cos + y * sin, y * cos - x * sin
+        p = standing.parts(x, y, z, repeats)
+        cell = np.abs(np.arctan2(y, x)) * np.float32(repeats / np.pi)  # 0..1 in the door's cell
+        return replace(p, zone=p.zone * smoothstep(1.0, 1.1, cell))
+
+    return Surface(parts, standing.repeats)
+
+
+def stele(height: float, body: float, crest: float, thickness: float) -> Surface:
+    """Bengü taş: an inscribed slab facing +x on a tortoise, its top flat, round or gabled."""
+    half_y = blend(height, 0.74, 0.61, 0.5)
+    half_x = max(blend(body, 0.16, 0.24, 0.36), (thickness + RELIEF_DEPTH) / 2 * (1.2 + 0.4 * body))
+    t = np.linspace(0, np.pi, 13)
+    kind = round(crest)
+    rise = half_y * (0.85 + 0.5 * (crest - kind))
+    curve = (np.zeros(13), np.sin(t), 1 - np.abs(np.cos(t)))[kind + 1]
+    crest_line = np.stack([half_y * np.cos(t), TOP + rise * (curve - curve.max())], axis=1)
+    outline = np.concatenate([crest_line, [(-half_y, -TOP + 0.1), (half_y, -TOP + 0.1)]])
+    cell = half_y - 0.04
+    centre = np.float32(min(TOP - 0.35 * rise * curve.max() - cell, 0.2))
+    shell = np.array([half_x + 0.34, half_y + 0.12, 0.42])
+
+    def parts(x, y, z, repeats):
+        slab = extruded_distance(polyline_distance(y, z, outline, closed=True), x, half_x)
+        tortoise = ellipsoid_distance(x, y, z + np.float32(TOP), shell)
+        head = np.sqrt((x - np.float32(shell[0])) ** 2 + y**2 + (z + np.float32(TOP - 0.18)) ** 2)
+        foot = smooth_union(tortoise, head - np.float32(0.2), 0.1)
+        foot = np.maximum(foot, -z - np.float32(TOP))
+        u, v, zone = plane_chart(y, z - centre, x, (cell, cell))
+        return Parts(slab, foot, None, u, v, zone * smoothstep(*HANDLE_MARGIN, foot))
+
+    return Surface(parts)

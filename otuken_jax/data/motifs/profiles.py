@@ -1,0 +1,97 @@
+"""Revolved outlines (r, z) of hosts: fitting, hollowing, and the surface they make."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from otuken_jax.conventions import CANONICAL_SIZE
+from otuken_jax.data.motifs.charts import (
+    Field,
+    Parts,
+    Profile,
+    Range,
+    Surface,
+    count_repeats,
+    fit_zone,
+    ring_chart,
+)
+from otuken_jax.data.motifs.primitives import revolved_distance, smoothstep
+from otuken_jax.data.motifs.styles import RELIEF_DEPTH
+
+HANDLE_MARGIN = (0.03, 0.13)  # distance from other parts over which the ornament fades in
+Points = Sequence[tuple[float | int, float | int]]
+
+
+def blend(t: float, low: float, middle: float, high: float) -> float:
+    """Quadratic through (-1, low), (0, middle), (1, high); smooth, so jitter may go beyond."""
+    return middle + t * (high - low) / 2 + t * t * ((low + high) / 2 - middle)
+
+
+def fit(profile: Points | Profile) -> Profile:
+    """Scales and centres a profile so that its longest side (height or width) is the canonical."""
+    profile = np.asarray(profile, np.float64)
+    low, high = profile[:, 1].min(), profile[:, 1].max()
+    scale = CANONICAL_SIZE / max(high - low, 2 * profile[:, 0].max())
+    return (profile - [0.0, (low + high) / 2]) * scale
+
+
+def closed(profile: Profile) -> Profile:
+    """The profile with its ends joined to the axis."""
+    return np.concatenate([[(0, profile[0, 1])], profile, [(0, profile[-1, 1])]])
+
+
+def mouth(profile: Profile) -> Profile:
+    """A shallow cone cut into the top of a profile, which shows that the vessel is open.
+
+    It stays inside the neck below the lip: a ring that overhangs would break on a coarse grid.
+    """
+    top = profile[-1, 1]
+    rim = profile[profile[:, 1] > top - 0.25, 0].min() - 0.03
+    return np.array([(0, top - 0.4 * rim), (rim, top), (rim, top + 0.3), (0, top + 0.3)])
+
+
+def hollow(profile: Profile, thickness: float) -> Profile:
+    """The cavity of a vessel, as wide and deep as its walls allow; at least a shallow mouth."""
+    top_radius, top = profile[-1]
+    wall = thickness + RELIEF_DEPTH  # engraving takes its depth from the wall
+    outline = np.array([(0, profile[0, 1]), *profile, (top_radius, top + 1), (0, top + 1)])
+    z, r = np.linspace(profile[0, 1] + wall, top, 16), np.linspace(0, top_radius, 40)
+    depth = revolved_distance(*np.meshgrid(r, z), outline)
+    inner = np.where(depth <= -wall, r, 0.0).max(axis=1)
+    inner = np.minimum.accumulate(inner[::-1])[::-1]  # never wider below than above
+    wide = inner > thickness / 2
+    if wide.sum() < 4:
+        return mouth(profile)
+    inner, z = inner[wide], z[wide]
+    ends = [(inner[-1], top + 0.3), (0, top + 0.3)]
+    return np.array([(0, z[0]), *zip(inner, z, strict=True), *ends])
+
+
+def revolved(
+    profile: Profile,
+    room: Range,
+    *,
+    cavity: Profile | None = None,
+    rest: Callable[[Field, Field, Field], Field] | None = None,
+    radius: Callable[[Field, Field], Field] = np.hypot,
+    repeats: int | None = None,
+) -> Surface:
+    """The surface of a profile turned about z, with its ornament in the heights `room`.
+
+    `rest` is the distance to parts that carry no ornament; `radius` maps (x, y) to the profile's
+    r, round by default.
+    """
+    outline = closed(profile)
+    zone = fit_zone(profile, room)
+
+    def parts(x: Field, y: Field, z: Field, repeats: int) -> Parts:
+        r = radius(x, y)
+        u, v, mask = ring_chart(x, y, z, profile, zone, repeats)
+        other = None
+        if rest is not None:
+            other = rest(x, y, z)
+            mask = mask * smoothstep(*HANDLE_MARGIN, other)
+        hole = None if cavity is None else revolved_distance(r, z, cavity)
+        return Parts(revolved_distance(r, z, outline), other, hole, u, v, mask)
+
+    return Surface(parts, repeats or count_repeats(profile, zone))
