@@ -6,103 +6,120 @@ from dataclasses import dataclass
 from otuken_jax.data.motifs import monuments, vessels
 from otuken_jax.data.motifs.charts import Surface
 
+Levels = tuple[str, str, str]
+
 
 @dataclass(frozen=True)
 class Host:
-    """Turkish noun, the adjectives of its three form attributes by level, and its builder."""
+    """Turkish noun, the part that carries ornament, adjectives of the form, and the builder."""
 
     name: str
-    form: tuple[tuple[str, str, str], tuple[str, str, str], tuple[str, str, str]]
+    face: str
+    form: tuple[Levels, Levels, Levels]
     build: Callable[[float, float, float, float], Surface]
 
+
+VESSEL_HEIGHTS = ("bodur", "orta boylu", "ince uzun")
+HEIGHTS = ("alçak", "orta yükseklikte", "yüksek")
+THICKNESSES = ("ince", "orta kalınlıkta", "kalın")
 
 HOSTS: dict[str, Host] = {
     "vazo": Host(
         "vazo",
+        "gövde",
         (
-            ("bodur", "orta boylu", "ince uzun"),
+            VESSEL_HEIGHTS,
             ("silindirik gövdeli", "oval gövdeli", "şişkin karınlı"),
-            ("kısa boyunlu", "orta boyunlu", "uzun boyunlu"),
+            ("kısa boyunlu", "orta boy boyunlu", "uzun boyunlu"),
         ),
         vessels.vase,
     ),
     "surahi": Host(
         "sürahi",
+        "gövde",
         (
-            ("bodur", "orta boylu", "ince uzun"),
-            ("armut gövdeli", "küre gövdeli", "omuzlu gövdeli"),
+            VESSEL_HEIGHTS,
+            ("armudi gövdeli", "küresel gövdeli", "geniş omuzlu"),
             ("ince boyunlu", "orta kalınlıkta boyunlu", "kalın boyunlu"),
         ),
         vessels.bottle,
     ),
     "kase": Host(
         "kâse",
+        "dış yüz",
         (
             ("sığ", "orta derinlikte", "derin"),
-            ("açık ağızlı", "yuvarlak gövdeli", "dik kenarlı"),
-            ("alçak ayaklı", "orta ayaklı", "yüksek ayaklı"),
+            ("konik gövdeli", "yuvarlak gövdeli", "dik kenarlı"),
+            ("alçak ayaklı", "orta boy ayaklı", "yüksek ayaklı"),
         ),
         vessels.bowl,
     ),
     "tabak": Host(
         "tabak",
+        "iç yüz",
         (
-            ("yayvan", "hafif çukur", "derin"),
-            ("dar dipli", "orta dipli", "geniş dipli"),
-            ("yuvarlak", "sekizgen", "dilimli kenarlı"),
+            ("yayvan", "hafif çukur", "çukur"),
+            ("dar dipli", "orta genişlikte dipli", "geniş dipli"),
+            ("yuvarlak kenarlı", "sekizgen kenarlı", "dilimli kenarlı"),
         ),
         vessels.dish,
     ),
     "cini": Host(
         "karo çini",
+        "ön yüz",
         (
-            ("enine dikdörtgen", "kare", "boyuna dikdörtgen"),
-            ("ince", "orta kalınlıkta", "kalın"),
-            ("köşeli", "hafif pahlı", "geniş pahlı"),
+            ("yatay dikdörtgen biçimli", "kare biçimli", "dikey dikdörtgen biçimli"),
+            THICKNESSES,
+            ("keskin köşeli", "hafif pahlı", "geniş pahlı"),
         ),
         monuments.tile,
     ),
     "samdan": Host(
         "şamdan",
+        "kaide",
         (
-            ("bodur", "orta boylu", "ince uzun"),
-            ("konik tabanlı", "çan tabanlı", "silindirik tabanlı"),
+            VESSEL_HEIGHTS,
+            ("konik kaideli", "çan biçimli kaideli", "silindirik kaideli"),
             ("tablasız", "küçük tablalı", "geniş tablalı"),
         ),
         vessels.candlestick,
     ),
     "kumbet": Host(
         "kümbet",
+        "gövde",
         (
-            ("alçak", "orta yükseklikte", "yüksek"),
-            ("basık külahlı", "orta külahlı", "sivri külahlı"),
+            HEIGHTS,
+            ("basık külahlı", "orta boy külahlı", "sivri külahlı"),
             ("kare planlı", "sekizgen planlı", "yuvarlak planlı"),
         ),
         monuments.tomb_tower,
     ),
     "otag": Host(
         "otağ",
+        "yan yüz",
         (
-            ("alçak", "orta yükseklikte", "yüksek"),
-            ("basık çatılı", "kubbe çatılı", "sivri çatılı"),
-            ("dar tündüklü", "orta tündüklü", "geniş tündüklü"),
+            HEIGHTS,
+            ("basık çatılı", "kubbeli", "sivri çatılı"),
+            ("dar tündüklü", "orta boy tündüklü", "geniş tündüklü"),
         ),
         monuments.tent,
     ),
     "testi": Host(
         "testi",
+        "gövde",
         (
-            ("bodur", "orta boylu", "ince uzun"),
-            ("armut gövdeli", "küre gövdeli", "omuzlu gövdeli"),
-            ("küçük kulplu", "orta kulplu", "büyük kulplu"),
+            VESSEL_HEIGHTS,
+            ("armudi gövdeli", "küresel gövdeli", "geniş omuzlu"),
+            ("küçük kulplu", "orta boy kulplu", "büyük kulplu"),
         ),
         vessels.jug,
     ),
     "bengutas": Host(
         "bengü taş",
+        "ön yüz",
         (
-            ("enli", "orta ende", "ince uzun"),
-            ("ince", "orta kalınlıkta", "kalın"),
+            ("geniş", "orta genişlikte", "dar"),
+            THICKNESSES,
             ("düz tepeli", "yuvarlak tepeli", "sivri tepeli"),
         ),
         monuments.stele,

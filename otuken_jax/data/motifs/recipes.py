@@ -107,6 +107,10 @@ def _draw(rng, pairs, styles, count: int, *, val_forms: bool) -> list[Recipe]:
     """`count` recipes that go round the pairs, and round the styles, in shuffled order."""
     if count and not pairs:
         raise UserError("no (host, motif) pair is left for a split: choose more hosts or motifs")
+    forms_of = {
+        host: [f for f in product(range(3), repeat=3) if is_val_form(host, f) == val_forms]
+        for host in {host for host, _ in pairs}
+    }
     recipes = []
     styles_in_turn: list[str] = []
     while len(recipes) < count:
@@ -115,7 +119,7 @@ def _draw(rng, pairs, styles, count: int, *, val_forms: bool) -> list[Recipe]:
             if not styles_in_turn:
                 styles_in_turn = [styles[j] for j in rng.permutation(len(styles))]
             style = styles_in_turn.pop() if motif else None
-            forms = [f for f in product(range(3), repeat=3) if is_val_form(host, f) == val_forms]
+            forms = forms_of[host]
             recipes.append(
                 Recipe(
                     host,
