@@ -58,7 +58,18 @@ def test_the_ground_has_a_shadow_and_the_corners_do_not(picture):
     corners = picture[[0, 0, -1, -1], [0, -1, 0, -1]]
     np.testing.assert_allclose(corners, np.tile(PAPER, (4, 1)), atol=2)
     gray = np.ptp(picture.astype(int), axis=-1) < 15
-    assert (gray & (picture.mean(axis=-1) < PAPER.mean() - 25)).sum() > 50
+    darkness = np.where(gray, PAPER.mean() - picture.mean(axis=-1), 0.0)
+    assert (darkness > 25).sum() > 50
+    assert darkness[:, 64:].sum() > 1.5 * darkness[:, :64].sum()  # the light comes from the left
+
+
+def test_the_shadow_ends_softly_before_the_ground_does(pawn):
+    wide = (pawn.vertices - pawn.vertices.min(axis=0)) * 2.0 - np.array([1.2, 1.2, 0.0])
+    shadow = render._ground_shadow(wide.astype(np.float32), pawn.faces)
+    assert 0.3 < shadow.max() < 0.7
+    rim = np.concatenate([shadow[0], shadow[-1], shadow[:, 0], shadow[:, -1]])
+    assert rim.max() < 0.01  # a texel from the edge
+    assert np.abs(np.diff(shadow, axis=1)).max() < 0.1
 
 
 def test_size_and_place_of_the_mesh_do_not_matter(pawn, picture):
