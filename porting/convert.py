@@ -1,0 +1,153 @@
+"""Converts one source to a folder of safetensors and a card, one tensor at a time."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from flax import nnx
+from tqdm import tqdm
+
+from otuken_jax.errors import UserError
+from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
+from porting.download import sha256_of, write_atomically
+from porting.rules import Network, PortError, Shape, plan, target_shapes
+from porting.sources import Source, locate, open_source
+from porting.verify import Difference, compare_files
+
+CONVERTER_VERSION = 1
+DTYPES = ("float32", "bfloat16")
+# Name in the card -> NumPy type, name in the header of safetensors
+_TYPES = {
+    "float32": (np.dtype(np.float32), "F32"),
+    "bfloat16": (np.dtype(ml_dtypes.bfloat16), "BF16"),
+    "int64": (np.dtype(np.int64), "I64"),  # counters of PyTorch modules, in exports alone
+}
+
+
+class DifferenceError(UserError):
+    """The converted network differs from PyTorch by more than its tolerance."""
+
+
+def convert(
+    network: Network, source: str, out: Path, *, dtype: str = "float32", verify: bool = False
+) -> tuple[Card, list[Difference]]:
+    """Writes the converted `source` (file, folder or published name) to the folder `out`.
+
+    Returns the card and, with `verify`, the differences from PyTorch on random input.
+
+    Raises:
+        UserError: the source cannot be read or does not fit, or `out` cannot be written. Whatever
+            is raised, `out` is then as it was before.
+        DifferenceError: `verify` finds a difference above tolerance.
+    """
+    out = out.resolve()
+    _check_out(out)
+    path = locate(source, network)
+    label = path.name if path == Path(source) else source
+    with open_source(path, label=label, state_dict_key=network.state_dict_key) as opened:
+        try:
+            return _convert_open(network, opened, out, dtype, verify)
+        except PortError as error:
+            raise UserError(f"{label} does not convert to {network.name}: {error}") from error
+
+
+def _convert_open(
+    network: Network, source: Source, out: Path, dtype: str, verify: bool
+) -> tuple[Card, list[Difference]]:
+    config = network.config_from_source(source.config_json, source.shapes)
+    target = target_shapes(nnx.eval_shape(lambda: network.make_model(config)))
+    steps = plan(source.shapes, network.rules(config), target)
+    types = dict.fromkeys(target, dtype)
+    with new_folder(out) as folder:
+        sha256 = write_safetensors(
+            folder / WEIGHTS_FILE, target, types, lambda path: steps.tensor(path, source.read)
+        )
+        card = Card(
+            network=network.name,
+            config=dataclasses.asdict(config),
+            source=source.label,
+            source_sha256={file.name: sha256_of(file) for file in source.files},
+            sha256=sha256,
+            dtype=dtype,
+            num_parameters=sum(math.prod(shape) for shape in target.values()),
+            unused=list(steps.unused),
+            converter_version=CONVERTER_VERSION,
+        )
+        text = json.dumps(dataclasses.asdict(card), indent=2, ensure_ascii=False)
+        write_atomically(folder / CARD_FILE, text + "\n")
+        for file in source.companions:
+            shutil.copyfile(file, folder / file.name)
+        differences = compare_files(network, config, source, folder) if verify else []
+        if any(not d.within_tolerance for d in differences):
+            listed = "; ".join(map(str, differences))
+            raise DifferenceError(f"{network.name} differs from PyTorch: {listed}")
+    return card, differences
+
+
+def _check_out(out: Path) -> None:
+    """Only a new or empty folder, or an earlier conversion, may be written to."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / CARD_FILE).is_file()):
+        raise UserError(f"{out} exists and holds no converted weights; choose another --out")
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `out` at the end, or vanishes on any error."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if out.exists():
+                old = out.with_name(f".{out.name}.{os.getpid()}.old")
+                out.rename(old)
+                temporary.rename(out)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}") from error
+
+
+def write_safetensors(
+    path: Path,
+    shapes: Mapping[str, Shape],
+    types: Mapping[str, str],
+    read: Callable[[str], np.ndarray],
+    *,
+    framework: str = "flax",
+) -> str:
+    """Writes tensors one by one, so that no two are held at a time; returns the file's SHA-256."""
+    header, end = {"__metadata__": {"format": framework}}, 0
+    # Wide types first: safetensors wants every tensor aligned to its own type.
+    order = sorted(shapes, key=lambda name: -_TYPES[types[name]][0].itemsize)
+    for name in order:
+        numpy_type, header_type = _TYPES[types[name]]
+        begin, end = end, end + math.prod(shapes[name]) * numpy_type.itemsize
+        header[name] = {"dtype": header_type, "shape": shapes[name], "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    sha256 = hashlib.sha256()
+    with path.open("wb") as file:
+
+        def write(data: bytes | memoryview) -> None:
+            file.write(data)
+            sha256.update(data)
+
+        write(struct.pack("<Q", len(text)) + text)
+        for name in tqdm(order, desc="writing", unit="tensor", disable=None):
+            tensor = np.ascontiguousarray(read(name), dtype=_TYPES[types[name]][0])
+            write(memoryview(tensor.reshape(-1).view(np.uint8)))
+    return sha256.hexdigest()

@@ -1,0 +1,353 @@
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from converter import (
+    TINY_CLIP,
+    clip_tensors,
+    listing,
+    make_t5,
+    t5_tensors,
+    with_transform,
+    write_t5,
+)
+from flax import nnx
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from otuken_jax.errors import UserError, run_command
+from otuken_jax.models.t5 import T5Config, T5Encoder
+from otuken_jax.models.weights import load_weights, read_card
+from porting.__main__ import main
+from porting.convert import convert
+from porting.registry import NETWORKS
+from porting.rules import IDENTITY, build
+
+T5 = NETWORKS["t5"]
+
+
+def run(*argv):
+    """The command line in process: its exit status."""
+    return run_command(lambda: main([str(arg) for arg in argv]))
+
+
+def load(folder):
+    card = read_card(folder, "t5")
+    model = nnx.eval_shape(lambda: T5Encoder(T5Config(**card.config), rngs=nnx.Rngs(0)))
+    load_weights(model, folder, network="t5")
+    return model
+
+
+def flat(model):
+    return {
+        "/".join(map(str, p)): np.asarray(v.get_value())
+        for p, v in nnx.to_flat_state(nnx.state(model))
+    }
+
+
+def expected(dtype=torch.float32):
+    """The parameters by way of the table alone, from weights rounded to `dtype`."""
+    tensors = {name: w.float().numpy() for name, w in t5_tensors(dtype).items()}
+    return flat(build(T5, make_t5()[2], tensors))
+
+
+def assert_equal(got, want):
+    assert got.keys() == want.keys()
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+def shard(folder):
+    """Splits a folder's file in two with an index, as the hub stores large models."""
+    tensors = t5_tensors()
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for i, names in enumerate((list(tensors)[::2], list(tensors)[1::2])):
+        file = f"model-{i + 1:05}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
+
+
+def test_folder_to_model(tmp_path, capsys):
+    source, out = write_t5(tmp_path / "source"), tmp_path / "out"
+    assert run("t5", source, "--out", out) == 0
+    assert "5,584 numbers" in capsys.readouterr().out
+    assert_equal(flat(load(out)), expected())
+    assert listing(out) == [
+        "card.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer_config.json",
+    ]
+    card = read_card(out)
+    assert T5Config(**card.config) == make_t5()[2]
+    assert (card.network, card.source, card.dtype, card.unused) == ("t5", "source", "float32", [])
+    for name, digest in (
+        (out / "model.safetensors", card.sha256),
+        (source / "model.safetensors", card.source_sha256["model.safetensors"]),
+    ):
+        assert hashlib.sha256(name.read_bytes()).hexdigest() == digest
+    assert card.num_parameters == sum(p.numel() for p in make_t5()[0].parameters())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "weights.pt"])
+def test_single_files(tmp_path, name):
+    convert(T5, str(write_t5(tmp_path / "source", name=name) / name), tmp_path / "out")
+    assert_equal(flat(load(tmp_path / "out")), expected())
+
+
+def test_the_format_before_torch_1_6(tmp_path):
+    folder = write_t5(tmp_path / "source")
+    (folder / "model.safetensors").unlink()
+    file = folder / "pytorch_model.bin"
+    torch.save(t5_tensors(), file, _use_new_zipfile_serialization=False)
+    convert(T5, str(folder), tmp_path / "out")
+    assert_equal(flat(load(tmp_path / "out")), expected())
+
+
+def test_shards(tmp_path):
+    folder = write_t5(tmp_path / "source")
+    index = shard(folder)
+    for i, source in enumerate((folder, index)):
+        card, _ = convert(T5, str(source), tmp_path / f"out{i}")
+        assert_equal(flat(load(tmp_path / f"out{i}")), expected())
+    assert len(card.source_sha256) == 3
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(UserError, match="names shards that are not beside it: model-00002"):
+        convert(T5, str(folder), tmp_path / "out")
+
+
+def test_a_state_dict_inside_a_checkpoint(tmp_path):
+    folder = write_t5(tmp_path / "source", name="checkpoint.pt")
+    file = folder / "checkpoint.pt"
+    torch.save({"epoch": 3, "model_state_dict": t5_tensors()}, file)
+    nested = dataclasses.replace(T5, state_dict_key="model_state_dict")
+    convert(nested, str(file), tmp_path / "out")
+    assert_equal(flat(load(tmp_path / "out")), expected())
+    with pytest.raises(UserError, match="no plain state dict"):
+        convert(T5, str(file), tmp_path / "out2")
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
+def test_half_precision(tmp_path, stored, name):
+    source = str(write_t5(tmp_path / "source", t5_tensors(stored), name=name))
+    convert(T5, source, tmp_path / "full")
+    assert_equal(flat(load(tmp_path / "full")), expected(stored))
+    convert(T5, source, tmp_path / "half", dtype="bfloat16")
+    rounded = {
+        n: torch.from_numpy(w.copy()).bfloat16().float().numpy()
+        for n, w in expected(stored).items()
+    }
+    got = load(tmp_path / "half")
+    assert_equal(flat(got), rounded)
+    assert all(w.dtype == np.float32 for w in flat(got).values())
+    with safe_open(tmp_path / "half" / "model.safetensors", framework="pt") as file:
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.bfloat16}  # noqa: SIM118
+
+
+class Malicious:
+    """Creates the file `proof` when it is unpickled carelessly."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.proof}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, capsys, zipped):
+    folder, proof = write_t5(tmp_path / "source"), tmp_path / "proof"
+    content = t5_tensors() | {"x": Malicious(proof)}
+    file = folder / "evil.bin"
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    assert run("t5", file, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "is refused" in error
+    assert "posix.system" in error
+    (folder / "raw.bin").write_bytes(pickle.dumps(Malicious(proof), protocol=2))
+    assert run("t5", folder / "raw.bin", "--out", tmp_path / "out") == 2
+    assert not proof.exists()
+    assert listing(tmp_path) == sorted(["source", *(f"source/{n}" for n in listing(folder))])
+    pickle.loads((folder / "raw.bin").read_bytes())  # the bait works
+    assert proof.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "legacy.bin"])
+@pytest.mark.parametrize("keep", [0, 100, 4000, -1])
+def test_truncated_files(tmp_path, capsys, name, keep):
+    folder = write_t5(tmp_path / "source", name=name)
+    file = folder / name
+    if name == "legacy.bin":
+        torch.save(t5_tensors(), file, _use_new_zipfile_serialization=False)
+    file.write_bytes(file.read_bytes()[:keep])
+    assert run("t5", file, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert str(file) in error
+    assert "truncated" in error
+    assert "Traceback" not in error
+    assert listing(tmp_path) == sorted(["source", *(f"source/{n}" for n in listing(folder))])
+
+
+def mutated(**changes):
+    tensors = t5_tensors()
+    for name, change in changes.items():
+        if change is None:
+            del tensors[name]
+        else:
+            tensors[name] = change
+    return tensors
+
+
+NORM = "encoder.final_layer_norm.weight"
+LAYER_NORM = "encoder.block.1.layer.0.layer_norm.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        ({"encoder.extra.weight": torch.zeros(3)}, ["encoder.extra.weight [3]: no rule takes it"]),
+        (
+            {LAYER_NORM: None, "encoder.block.0.layer.1.DenseReluDense.wo.weight": None},
+            [
+                "2 problems",
+                "blocks/1/attention_norm/scale: nothing",
+                "blocks/0/down/kernel: nothing",
+            ],
+        ),
+        ({LAYER_NORM: torch.ones(7)}, ["blocks/1/attention_norm/scale is [16] but this gives [7]"]),
+        ({NORM: None}, ["not a T5 encoder"]),
+        (
+            {"encoder.embed_tokens.weight": torch.zeros(50, 16)},
+            ["should be a copy of", "their values differ"],
+        ),
+    ],
+    ids=["extra", "missing", "shape", "other network", "untied"],
+)
+def test_files_that_do_not_fit(tmp_path, capsys, changes, messages):
+    folder = write_t5(
+        tmp_path / "source", {k: v.contiguous() for k, v in mutated(**changes).items()}
+    )
+    assert run("t5", folder, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    for message in messages:
+        assert message in error
+    assert listing(tmp_path) == sorted(["source", *(f"source/{n}" for n in listing(folder))])
+
+
+def test_wrong_network(tmp_path, capsys):
+    folder = write_t5(tmp_path / "source")
+    for network in ("clip", "point-e/sdf", "point-e/base40M"):
+        assert run(network, folder, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert f"does not convert to {network}: not a" in error
+        assert not (tmp_path / "out").exists()
+    assert run("t6", folder, "--out", tmp_path / "out") == 2
+    assert "no network 't6'; there are t5, clip" in capsys.readouterr().err
+
+
+def test_sources_that_are_not_there(tmp_path, capsys):
+    assert run("t5", tmp_path / "nothing", "--out", tmp_path / "out") == 2
+    assert "is no file, folder or published name of t5" in capsys.readouterr().err
+    assert run("t5", tmp_path, "--out", tmp_path / "out") == 2
+    assert "holds no weights" in capsys.readouterr().err
+    folder = write_t5(tmp_path / "source", name="a.pt")
+    write_t5(folder, name="b.pt")
+    assert run("t5", folder, "--out", tmp_path / "out") == 2
+    assert "several weight files (a.pt, b.pt)" in capsys.readouterr().err
+    (folder / "config.json").unlink()
+    assert run("t5", folder / "a.pt", "--out", tmp_path / "out") == 2
+    assert "needs its config.json" in capsys.readouterr().err
+    assert run("t5", folder / "config.ini", "--out", tmp_path / "out") == 2
+    (folder / "notes.txt").write_text("x")
+    capsys.readouterr()
+    assert run("t5", folder / "notes.txt", "--out", tmp_path / "out") == 2
+    assert "is none of .safetensors" in capsys.readouterr().err
+
+
+def test_only_earlier_conversions_are_replaced(tmp_path, capsys):
+    source, out = write_t5(tmp_path / "source"), tmp_path / "out"
+    out.mkdir()
+    assert run("t5", source, "--out", out) == 0  # an empty folder is as good as none
+    assert run("t5", source, "--out", out, "--dtype", "bfloat16") == 0
+    assert read_card(out).dtype == "bfloat16"
+    capsys.readouterr()
+    assert run("t5", source, "--out", source) == 2
+    assert "holds no converted weights" in capsys.readouterr().err
+    (tmp_path / "file").write_text("x")
+    assert run("t5", source, "--out", tmp_path / "file") == 2
+    assert run("t5", source, "--out", tmp_path / "file" / "out") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    save_file(mutated(**{LAYER_NORM: None}), source / "model.safetensors")
+    assert run("t5", source, "--out", out) == 2
+    assert read_card(out).dtype == "bfloat16"  # a failure leaves what was there
+    assert [name for name in listing(tmp_path) if "tmp" in name or "old" in name] == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_verify(tmp_path, capsys, dtype):
+    source = write_t5(tmp_path / "source")
+    argv = ("--out", tmp_path / "out", "--dtype", dtype, "--verify")
+    assert run("t5", source, *argv) == 0
+    assert "features: largest difference" in capsys.readouterr().out
+    assert run("clip", write_clip(tmp_path / "clip.pt"), *argv) == 0
+    assert capsys.readouterr().out.count("largest difference") == 3
+
+
+def write_clip(file):
+    torch.save(clip_tensors(), file)
+    return file
+
+
+def test_verify_exits_1_on_a_difference_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    broken = with_transform(NETWORKS["clip"], "/query/kernel", IDENTITY)
+    monkeypatch.setitem(NETWORKS, "clip", broken)
+    source = write_clip(tmp_path / "clip.pt")
+    assert run("clip", source, "--out", tmp_path / "out") == 0  # shapes alone do not show it
+    assert run("clip", source, "--out", tmp_path / "out2", "--verify") == 1
+    assert "clip differs from PyTorch: text embedding" in capsys.readouterr().err
+    assert not (tmp_path / "out2").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_export_and_back_is_bit_identical(tmp_path, dtype):
+    assert run("t5", write_t5(tmp_path / "source"), "--out", tmp_path / "a", "--dtype", dtype) == 0
+    assert run("export", tmp_path / "a", "--out", tmp_path / "torch") == 0
+    with safe_open(tmp_path / "torch" / "model.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    module = type(make_t5()[0])(make_t5()[0].config)
+    module.load_state_dict(tensors, strict=True)
+    if dtype == "float32":
+        for name, w in make_t5()[0].state_dict().items():
+            assert torch.equal(tensors[name], w)
+    assert run("t5", tmp_path / "torch", "--out", tmp_path / "b", "--dtype", dtype) == 0
+    assert read_card(tmp_path / "a").sha256 == read_card(tmp_path / "b").sha256
+
+
+def test_export_of_clip_brings_its_temperature(tmp_path):
+    assert run("clip", write_clip(tmp_path / "clip.pt"), "--out", tmp_path / "a") == 0
+    assert run("export", tmp_path / "a", "--out", tmp_path / "torch") == 0
+    with safe_open(tmp_path / "torch" / "model.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    NETWORKS["clip"].make_torch(TINY_CLIP).load_state_dict(tensors, strict=True)
+    for name, w in clip_tensors().items():
+        if name != "logit_scale":
+            assert torch.equal(tensors[name], w)
+
+
+def test_table(capsys, monkeypatch):
+    small = dataclasses.replace(NETWORKS["clip"], configs={"tiny": TINY_CLIP, "other": None})
+    monkeypatch.setitem(NETWORKS, "clip", small)
+    assert run("table", "clip", "--config", "tiny") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 5
+    assert rows[2].startswith("| clip | tiny | 0.0 M | text embedding |")
