@@ -5,15 +5,16 @@ chart as int8 in steps of 1 / 127. No pickle anywhere.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-import grain
 import msgpack
 import numpy as np
 import zstandard
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float, Int8
 
@@ -21,6 +22,7 @@ from otuken_jax.conventions import TRUNCATION_VOXELS, voxel_size
 from otuken_jax.errors import UserError
 
 SCHEMA_VERSION = 1
+MANIFEST = "dataset.json"  # beside the record files of a data set
 LEVELS = 127  # int8 steps on either side of zero
 
 VOLUMES = ("sdf", "host_sdf", "band", "u", "v")
@@ -151,13 +153,54 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
     return count
 
 
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes `dataset.json`, which makes a folder of record files a data set."""
+    partial = directory / f".{MANIFEST}.{os.getpid()}.partial"
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, directory / MANIFEST)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {directory / MANIFEST} ({error.strerror}); free space or choose another"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_manifest(directory: str | Path) -> dict[str, Any]:
+    """The content of a folder's `dataset.json`: schema, arguments, splits.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is of a newer version.
+    """
+    path = Path(directory) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        schema, _ = manifest["schema"], manifest["splits"]
+    except OSError as error:
+        raise UserError(
+            f"no data set in {directory} ({error.strerror}: {MANIFEST}); build or prepare one"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); remove the folder and build again"
+        ) from error
+    if schema > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {schema}, this program reads up to {SCHEMA_VERSION}; "
+            "update otuken_jax or build the data again"
+        )
+    return manifest
+
+
 class RecordSource:
     """A grain source: the decoded examples of some ArrayRecord files, by index."""
 
     def __init__(self, paths: Sequence[Path]):
         self.paths = list(paths)
         with self._readable():
-            self._source = grain.sources.ArrayRecordDataSource([str(path) for path in self.paths])
+            self._source = ArrayRecordDataSource([str(path) for path in self.paths])
 
     def __len__(self) -> int:
         return len(self._source)

@@ -1,0 +1,205 @@
+"""Procedural data sets: recipes of the motif library to records on disk."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from otuken_jax.data import motifs as library
+from otuken_jax.data.motifs.captions import captions, style_text
+from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe, sample_recipes
+from otuken_jax.data.motifs.shapes import build_fields, sample_surface
+from otuken_jax.data.records import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    encode,
+    quantize_distance,
+    quantize_unit,
+    read_manifest,
+    write_manifest,
+    write_records,
+)
+from otuken_jax.errors import UserError
+
+
+class _Task(NamedTuple):
+    recipe: Recipe
+    resolution: int
+    num_points: int
+    coarsest: int
+    seed: int
+
+
+def make_record(task: _Task) -> bytes:
+    """The encoded record of one recipe."""
+    recipe = task.recipe
+    fields = build_fields(recipe, task.resolution, coarsest=task.coarsest)
+    surface = sample_surface(recipe, task.num_points, task.seed, coarsest=task.coarsest)
+    return encode(
+        {
+            "sdf": quantize_distance(fields.sdf),
+            "host_sdf": quantize_distance(fields.host_sdf),
+            "band": quantize_unit(fields.band),
+            "u": quantize_unit(fields.u),
+            "v": quantize_unit(fields.v),
+            **surface,
+            "captions": captions(recipe),
+            "style_text": style_text(recipe),
+            "recipe": recipe.to_dict(),
+            "has_chart": True,
+        }
+    )
+
+
+def build_motif_dataset(
+    directory: str | Path,
+    *,
+    num_shapes: int,
+    resolution: int,
+    num_points: int,
+    seed: int,
+    coarsest: int,
+    hosts: Sequence[str] = (),
+    motifs: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    num_val: int,
+    num_heldout: int,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Writes the splits train, val and heldout_pairs to `directory`, or finds them there.
+
+    The files depend on the arguments alone, not on the number of workers. `dataset.json`, written
+    last, makes the data set complete; it holds the arguments, the counts and the files' sha256.
+
+    Args:
+        coarsest: the coarsest grid trained on; nothing is thinner than 2.5 of its voxels.
+        hosts, motifs, styles: names of the motif library; none stands for all of them.
+        num_workers: processes; None takes one per CPU, 0 works in this one.
+
+    Returns:
+        The content of `dataset.json`.
+
+    Raises:
+        UserError: a name that the library lacks, or a folder that holds another data set or cannot
+            be written.
+    """
+    directory = Path(directory)
+    arguments = {
+        "num_shapes": num_shapes,
+        "resolution": resolution,
+        "num_points": num_points,
+        "seed": seed,
+        "coarsest": coarsest,
+        "hosts": list(hosts or HOSTS),
+        "motifs": list(motifs or MOTIFS),
+        "styles": list(styles or STYLES),
+        "num_val": num_val,
+        "num_heldout": num_heldout,
+        "library": library_version(),
+    }
+    present = _find(directory, arguments)
+    if present is not None:
+        return present
+    selection = {k: arguments[k] for k in ("hosts", "motifs", "styles")}
+    recipes = sample_recipes(
+        num_shapes, seed, **selection, num_val=num_val, num_heldout=num_heldout
+    )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {directory}: {error.strerror}") from error
+
+    tasks = [
+        _Task(recipe, resolution, num_points, coarsest, _point_seed(seed, split, i))
+        for split, name in enumerate(recipes)
+        for i, recipe in enumerate(recipes[name])
+    ]
+    workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+    bar = tqdm(total=len(tasks), desc="shapes", unit="shape", mininterval=1.0, disable=not progress)
+    splits = {}
+    with bar, contextlib.closing(_make_records(tasks, workers)) as records:
+        for name in recipes:
+            path = directory / f"{name}.arrayrecord"
+            count = write_records(path, _counted(records, len(recipes[name]), bar))
+            splits[name] = {"count": count, "files": {path.name: _describe(path)}}
+    manifest = {"schema": SCHEMA_VERSION, "arguments": arguments, "splits": splits}
+    write_manifest(directory, manifest)
+    return manifest
+
+
+def library_version() -> str:
+    """A hash of the motif library's source: other code makes other shapes."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(library.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _find(directory: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a complete data set with these arguments, or None if there is none."""
+    if not (directory / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(directory)
+    held = manifest["arguments"]
+    differing = [
+        f"{name} is {held.get(name)!r} there and {arguments.get(name)!r} here"
+        for name in sorted(held.keys() | arguments.keys())
+        if held.get(name) != arguments.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"{directory} holds another data set: {'; '.join(differing)}; "
+            "remove that folder or choose another"
+        )
+    for split in manifest["splits"].values():
+        for name, described in split["files"].items():
+            path = directory / name
+            if not path.is_file() or path.stat().st_size != described["bytes"]:
+                return None  # lost or cut short: made again, the same
+    return manifest
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _point_seed(seed: int, split: int, index: int) -> int:
+    return int(np.random.SeedSequence((seed, split, index)).generate_state(1)[0])
+
+
+def _counted(records: Iterator[bytes], count: int, bar: tqdm) -> Iterator[bytes]:
+    """The next `count` records, each told to the progress bar."""
+    for record in itertools.islice(records, count):
+        yield record
+        bar.update()
+
+
+def _make_records(tasks: Sequence[_Task], workers: int) -> Iterator[bytes]:
+    """Records in the order of `tasks`, made in `workers` processes (0: in this one)."""
+    if not workers:
+        yield from map(make_record, tasks)
+        return
+    # Spawned, not forked: this process may run JAX's threads.
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        yield from executor.map(make_record, tasks, chunksize=8)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that made shapes died; if a script called this, put the call under "
+            "`if __name__ == '__main__':`, else use fewer workers (memory) or num_workers=0"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)

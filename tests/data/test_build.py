@@ -1,0 +1,155 @@
+"""The procedural data set on disk: complete or absent, the same however it is made."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from otuken_jax.data import build, records
+from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.shapes import build_fields
+from otuken_jax.errors import UserError
+
+ARGUMENTS = {
+    "num_shapes": 6,
+    "resolution": 16,
+    "num_points": 64,
+    "seed": 3,
+    "coarsest": 16,
+    "hosts": ["vazo", "kase"],
+    "motifs": [],  # all
+    "num_val": 3,
+    "num_heldout": 2,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("build") / "motifs"
+    build.build_motif_dataset(path, **ARGUMENTS, num_workers=0)
+    return path
+
+
+def digests(directory):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in directory.iterdir()}
+
+
+def test_the_splits_hold_what_the_manifest_says(directory):
+    manifest = records.read_manifest(directory)
+    assert {k: v["count"] for k, v in manifest["splits"].items()} == {
+        "train": 6,
+        "val": 3,
+        "heldout_pairs": 2,
+    }
+    held = digests(directory)
+    for split in manifest["splits"].values():
+        for name, described in split["files"].items():
+            assert held.pop(name) == described["sha256"]
+        assert len(records.RecordSource([directory / n for n in split["files"]])) == split["count"]
+    assert list(held) == ["dataset.json"]
+
+
+def test_a_record_is_its_recipe(directory):
+    source = records.RecordSource([directory / "train.arrayrecord"])
+    examples = [source[i] for i in range(len(source))]
+    assert len({e["captions"]["full"] for e in examples}) > 3
+    example = next(e for e in examples if e["recipe"]["motif"])
+    fields = build_fields(Recipe.from_dict(example["recipe"]), 16, coarsest=16)
+    step = records.distance_step(16)
+    inside = np.abs(fields.sdf) < 100 * step
+    np.testing.assert_allclose(example["sdf"][inside] * step, fields.sdf[inside], atol=0.51 * step)
+    np.testing.assert_allclose(example["band"] / 127, fields.band, atol=0.51 / 127)
+    np.testing.assert_allclose(example["u"] / 127, fields.u, atol=0.51 / 127)
+    assert example["points"].shape == (64, 3)
+    assert len({e["points"].tobytes() for e in examples}) == 6
+    assert example["has_chart"]
+    assert example["style_text"]
+
+
+def test_processes_write_the_same_bytes(directory, tmp_path):
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2)
+    assert digests(tmp_path) == digests(directory)
+
+
+def test_a_complete_data_set_is_found_again(directory, monkeypatch):
+    monkeypatch.setattr(build, "make_record", lambda task: pytest.fail("made again"))
+    found = build.build_motif_dataset(directory, **ARGUMENTS, num_workers=0)
+    assert found == records.read_manifest(directory)
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"motifs": ["lale"]}, {"num_points": 65}])
+def test_another_data_set_is_not_overwritten(directory, change):
+    before = digests(directory)
+    with pytest.raises(UserError, match=f"{next(iter(change))} is .* there and .* here"):
+        build.build_motif_dataset(directory, **(ARGUMENTS | change), num_workers=0)
+    assert digests(directory) == before
+
+
+def test_a_changed_library_is_noticed(directory, monkeypatch):
+    monkeypatch.setattr(build, "library_version", lambda: "other")
+    with pytest.raises(UserError, match="library"):
+        build.build_motif_dataset(directory, **ARGUMENTS, num_workers=0)
+
+
+def test_an_interrupted_build_is_no_data_set_and_can_be_repeated(directory, tmp_path, monkeypatch):
+    made = []
+
+    def failing(task):
+        made.append(task)
+        if len(made) == 8:  # train is written, val half done
+            raise KeyboardInterrupt
+        return build_record(task)
+
+    build_record = build.make_record
+    monkeypatch.setattr(build, "make_record", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["train.arrayrecord"]
+    with pytest.raises(UserError, match="no data set"):
+        records.read_manifest(tmp_path)
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
+    assert digests(tmp_path) == digests(directory)
+    path = tmp_path / "val.arrayrecord"
+    path.write_bytes(path.read_bytes()[:1000])
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
+    assert digests(tmp_path) == digests(directory)
+
+
+def test_bad_arguments_write_nothing(tmp_path):
+    target = tmp_path / "new"
+    with pytest.raises(UserError, match="kupa"):
+        build.build_motif_dataset(target, **(ARGUMENTS | {"hosts": ["kupa"]}), num_workers=0)
+    assert not target.exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot make the folder"):
+        build.build_motif_dataset(tmp_path / "file" / "x", **ARGUMENTS, num_workers=0)
+
+
+def test_a_dead_process_is_one_clear_line(tmp_path, monkeypatch):
+    class DeadPool:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def map(self, *args, **kwargs):
+            raise build.BrokenProcessPool
+
+        def shutdown(self, **kwargs):
+            pass
+
+    monkeypatch.setattr(build.concurrent.futures, "ProcessPoolExecutor", DeadPool)
+    with pytest.raises(UserError, match="__main__"):
+        build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_manifest_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no data set"):
+        records.read_manifest(tmp_path)
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "dataset.json").write_text(text)
+        with pytest.raises(UserError, match="damaged"):
+            records.read_manifest(tmp_path)
+    (tmp_path / "dataset.json").write_text('{"schema": 99, "splits": {}}')
+    with pytest.raises(UserError, match="version 99"):
+        records.read_manifest(tmp_path)
