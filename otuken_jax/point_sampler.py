@@ -5,7 +5,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -121,11 +120,3 @@ def _sample_stage_from_keys(
     initial_noise = draw(config.sampler.num_steps)
     model = nnx.merge(graphdef, state)
     return sample_stage(model, config, initial_noise, draw, embedding, low_res).pred_x0
-
-
-def split_cloud(
-    cloud: Float[Array, "b n 6"],
-) -> tuple[Float[np.ndarray, "b n 3"], Float[np.ndarray, "b n 3"]]:
-    """Coordinates, and colours from 0 to 1 in steps of 1/255, of clouds in raw units."""
-    cloud = np.asarray(cloud)
-    return cloud[..., :3], np.round(np.clip(cloud[..., 3:], 0, 255)) / np.float32(255)

@@ -12,7 +12,8 @@ from golden_files import jit, load, manifest, state_dict
 
 from otuken_jax import diffusion as D
 from otuken_jax.models import point_e
-from otuken_jax.point_sampler import PointCloudSampler, StageConfig, sample_stage, split_cloud
+from otuken_jax.point_clouds import split_cloud
+from otuken_jax.point_sampler import PointCloudSampler, StageConfig, sample_stage
 from porting import point_e as tables
 from porting.rules import build, plan
 
@@ -248,7 +249,7 @@ def test_two_stage_sampler(case):
         assert (errors <= bound).all()
         cloud = samples.pred_x0
     assert (np.abs(cloud - last(g["final"])) <= bound).all()
-    xyz, rgb = split_cloud(cloud)
+    xyz, rgb = split_cloud(np.asarray(cloud))
     np.testing.assert_allclose(xyz, g["pc_coords"], atol=bound[0])
     off = np.abs(rgb - g["pc_rgb01"]) * 255
     assert off.max() < 1.01
