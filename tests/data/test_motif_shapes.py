@@ -1,17 +1,173 @@
-"""The procedural shapes: fields, charts, surface points."""
+"""The procedural shapes: fields, charts, walls, surface points."""
+
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import pytest
+from skimage.measure import euler_number, label
 
-from otuken_jax.data.motifs.recipes import Recipe
-from otuken_jax.data.motifs.shapes import build_fields, sample_surface
+from otuken_jax.conventions import CANONICAL_SIZE, grid_points
+from otuken_jax.data.motifs.fields import MOTIFS, motif_field
+from otuken_jax.data.motifs.recipes import HOSTS, STYLES, Recipe
+from otuken_jax.data.motifs.shapes import (
+    SMALLEST_SCALE,
+    Shape,
+    band_region,
+    build_fields,
+    sample_surface,
+)
+from otuken_jax.data.motifs.styles import PLAIN_COLORS
 
-VASE = Recipe("vazo", "lale", "iznik", 0, (1, 1, 1), 0)
+FORMS = list(product(range(3), repeat=3))
+RECIPES = [
+    Recipe(host, list(MOTIFS)[3 * i % 16], list(STYLES)[i % 5], 0, FORMS[5 * i % 27], i)
+    for i, host in enumerate(HOSTS)
+]
 
 
-def test_fields_and_points_agree():
-    fields = build_fields(VASE, 32)
-    assert fields.sdf.shape == (32, 32, 32)
-    assert fields.sdf.dtype == np.float32
-    assert (fields.sdf <= fields.host_sdf + 1e-6).all()
-    surface = sample_surface(VASE, 500, 0)
-    assert np.abs(np.linalg.norm(surface["normals"], axis=1) - 1).max() < 1e-4
+def topology(recipe, resolution, coarsest=16):
+    """Components, cavities and Euler number at the smallest scale of the augmentation."""
+    points = grid_points(resolution).reshape(-1, 3) / np.float32(SMALLEST_SCALE)
+    inside = Shape(recipe, coarsest).sdf(points).reshape((resolution,) * 3) < 0
+    inside = np.pad(inside, 1)
+    outside_parts = int(label(~inside, connectivity=3).max())
+    return int(label(inside, connectivity=1).max()), outside_parts, euler_number(inside, 1)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_wall_breaks_on_the_coarsest_grid(host):
+    whole = (1, 1, 0 if host == "testi" else 1)  # the jug's handle is the only loop
+    for i, form in enumerate(FORMS):
+        assert topology(Recipe(host, None, None, 0, form, i), 16) == whole, form
+    assert topology(Recipe(host, None, None, 0, (1, 1, 1), 0), 48) == whole
+    for form in ((0, 0, 0), (1, 2, 0), (2, 1, 2)):  # thinner walls, for a finer coarsest grid
+        assert topology(Recipe(host, None, None, 0, form, 3), 32, coarsest=32) == whole, form
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_ornamented_shapes_are_in_one_piece(recipe):
+    for resolution in (16, 48):
+        sdf = Shape(recipe, 16).sdf(grid_points(resolution).reshape(-1, 3))
+        assert label(sdf.reshape((resolution,) * 3) < 0, connectivity=3).max() == 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_shapes_are_centred_with_the_canonical_size(recipe):
+    points = sample_surface(recipe, 4096, 0)["points"]
+    low, high = points.min(axis=0), points.max(axis=0)
+    assert (high - low).max() == pytest.approx(CANONICAL_SIZE, abs=0.06)
+    assert np.abs(points).max() < 0.96
+    assert np.abs(low + high)[2] < 0.12
+    assert np.abs(low + high).max() < 0.3  # the relief is on one side of a tile
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_relief_is_a_function_of_the_chart(recipe):
+    fields = build_fields(recipe, 32)
+    style = STYLES[recipe.style]
+    for values in (fields.sdf, fields.host_sdf, fields.band, fields.u, fields.v):
+        assert values.shape == (32, 32, 32)
+        assert values.dtype == np.float32
+    assert fields.band.min() >= 0
+    assert fields.band.max() == 1
+    assert max(np.abs(fields.u).max(), np.abs(fields.v).max()) <= 1
+    near = (fields.band == 1) & (np.abs(fields.host_sdf) < 0.1)
+    assert near.sum() > 50
+    distance = motif_field(recipe.motif, fields.u[near], fields.v[near]) - style.stroke
+    ramp = np.clip(0.5 - distance / 0.2, 0, 1)
+    expected = style.relief * ramp**2 * (3 - 2 * ramp)
+    np.testing.assert_allclose((fields.host_sdf - fields.sdf)[near], expected, atol=2e-3)
+    far = np.abs(fields.host_sdf) > 0.3
+    assert (fields.band[far] == 0).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_the_chart_is_smooth_where_the_band_is(recipe):
+    f = build_fields(recipe, 32)
+    chart = np.stack([np.sin(np.pi * f.u), np.cos(np.pi * f.u), f.v])
+    inside = f.band > 0.05
+    for axis in range(3):
+        step = np.abs(np.diff(chart, axis=axis + 1)).max(axis=0)
+        along = np.moveaxis(inside, axis, 0)
+        both = np.moveaxis(along[:-1] & along[1:], 0, axis)
+        assert step[both].max() < 1.2  # a jump of half a repeat would be 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_surface_points(recipe):
+    surface = sample_surface(recipe, 1000, 0)
+    points, normals, colors = (surface[key] for key in ("points", "normals", "colors"))
+    assert all(a.shape == (1000, 3) and a.dtype == np.float32 for a in surface.values())
+    shape = Shape(recipe, 16)
+    assert np.abs(shape.sdf(points)).max() <= 0.011
+    assert np.median(np.abs(shape.sdf(points))) < 1e-3
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-4)
+    outwards = shape.sdf(points + 0.02 * normals) - shape.sdf(points - 0.02 * normals)
+    assert (outwards > 0).mean() > 0.995
+    palette = STYLES[recipe.style].palettes[recipe.palette]
+    on_ground, on_motif = (
+        (np.abs(colors - np.asarray(color.rgb, np.float32)) < 1e-6).all(axis=1)
+        for color in (palette.ground, palette.motif)
+    )
+    assert (on_ground | on_motif).all()
+    assert on_motif.mean() > 0.02
+    plain = sample_surface(Recipe(recipe.host, None, None, 1, (1, 1, 1), 0), 10, 0)
+    np.testing.assert_allclose(plain["colors"], np.tile(PLAIN_COLORS[1].rgb, (10, 1)), rtol=1e-6)
+
+
+def test_points_are_spread_evenly():
+    tile = Recipe("cini", None, None, 0, (1, 1, 0), 0)
+    points = sample_surface(tile, 4000, 0)["points"]
+    front = points[points[:, 0] > points[:, 0].max() - 0.01]
+    quarters = np.histogram2d(front[:, 1], front[:, 2], bins=2)[0]
+    assert quarters.min() > 0.8 * quarters.max()
+
+
+def test_same_seed_same_shape():
+    recipe = RECIPES[0]
+    for first, second in (
+        (vars(build_fields(recipe, 16)), vars(build_fields(recipe, 16))),
+        (sample_surface(recipe, 100, 3), sample_surface(recipe, 100, 3)),
+    ):
+        assert all(np.array_equal(first[key], second[key]) for key in first)
+    other = replace(recipe, jitter_seed=recipe.jitter_seed + 1)
+    assert not np.array_equal(build_fields(recipe, 16).sdf, build_fields(other, 16).sdf)
+    assert not np.array_equal(
+        sample_surface(recipe, 100, 3)["points"], sample_surface(recipe, 100, 4)["points"]
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
+def test_the_right_motif_is_the_nearest_in_the_band(recipe):
+    region = band_region(recipe, 32)
+    inside = {
+        motif: build_fields(replace(recipe, motif=motif), 32).sdf[region] < 0 for motif in MOTIFS
+    }
+    truth = inside[recipe.motif]
+    iou = {motif: (truth & x).sum() / (truth | x).sum() for motif, x in inside.items()}
+    wrong = [value for motif, value in iou.items() if motif != recipe.motif]
+    assert iou[recipe.motif] == 1
+    assert max(wrong) < 0.85
+    assert np.mean(wrong) < 0.6
+    plain = Recipe(recipe.host, None, None, 0, recipe.form, 0)
+    assert not band_region(plain, 16).any()
+
+
+def test_levels_of_the_form_are_visible():
+    for host in HOSTS:
+        inside = {
+            form: build_fields(Recipe(host, None, None, 0, form, 0), 32).sdf < 0
+            for form in (
+                (1, 1, 1),
+                (0, 1, 1),
+                (2, 1, 1),
+                (1, 0, 1),
+                (1, 2, 1),
+                (1, 1, 0),
+                (1, 1, 2),
+            )
+        }
+        middle = inside.pop((1, 1, 1))
+        for form, other in inside.items():
+            assert (middle & other).sum() / (middle | other).sum() < 0.97, (host, form)

@@ -13,6 +13,17 @@ Profile = Float[np.ndarray, "_ 2"]
 Range = tuple[float, float]
 CELL = (0.84, 1.0)  # narrowest and widest chart cell, domain units: 13 to 16 voxels of 32^3
 ZONE_FADE = 0.9  # |v| (and |u| of a single cell) where the ornament zone begins to fade out
+REACH = (0.34, 0.24)  # height over which the zone fades in towards its face
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Coordinates of the ornament at some points."""
+
+    u: Field
+    v: Field
+    height: Field  # above the ornamented face, about in domain units
+    zone: Field  # 0..1: how far an ornament belongs here, without the shell of `band`
 
 
 @dataclass(frozen=True)
@@ -20,11 +31,9 @@ class Parts:
     """A host at some points: host_sdf = max(smooth_union(body, rest), -cavity)."""
 
     body: Field  # signed distance to the ornamented part alone
-    rest: Field | None
-    cavity: Field | None
-    u: Field
-    v: Field
-    zone: Field  # 0..1: how far the chart is valid along the surface
+    chart: Chart
+    rest: Field | None = None
+    cavity: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -36,26 +45,34 @@ class Surface:
 
 
 def ring_chart(
-    x: Field, y: Field, z: Field, profile: Profile, zone: Range, repeats: int
-) -> tuple[Field, Field, Field]:
+    x: Field, y: Field, z: Field, r: Field, profile: Profile, zone: Range, repeats: int
+) -> Chart:
     """Chart round a revolved body: u counts whole repeats round z, v is arc length along `profile`.
 
-    u = 0 looks to +x and grows anticlockwise, to the right as seen from outside. Returns u, v and
-    the zone's mask.
+    u = 0 looks to +x and grows anticlockwise, to the right as seen from outside.
     """
     turns = np.arctan2(y, x) * np.float32(repeats / np.pi)
     u = np.mod(turns + 1, 2) - 1
-    heights, length = _arc_length(profile, zone)
-    v = np.interp(z, heights, 2 * length / length[-1] - 1).astype(z.dtype)
-    return u, v, smoothstep(1.0, ZONE_FADE, np.abs(v))
+    levels, length = _arc_length(profile, zone)
+    radii = radius_at(profile, levels)
+    cosine = 1 / np.hypot(1, np.gradient(radii, levels))
+    v, radius, cosine = (
+        np.interp(z, levels, values).astype(z.dtype)
+        for values in (2 * length / length[-1] - 1, radii, cosine)
+    )
+    height = (r - radius) * cosine
+    return Chart(u, v, height, _fade(np.abs(v), height))
 
 
-def plane_chart(across: Field, up: Field, front: Field, half: Range) -> tuple[Field, Field, Field]:
-    """Chart of one cell on a flat face; `front` > 0 on the ornamented side."""
-    u = np.clip(across / np.float32(half[0]), -1, 1)
-    v = np.clip(up / np.float32(half[1]), -1, 1)
-    edge = np.maximum(np.abs(u), np.abs(v))
-    return u, v, smoothstep(1.0, ZONE_FADE, edge) * smoothstep(-0.05, 0.05, front)
+def plane_chart(across: Field, up: Field, height: Field, half: float) -> Chart:
+    """Chart of one square cell of side 2 half on a face; `height` above the face."""
+    u = np.clip(across / np.float32(half), -1, 1)
+    v = np.clip(up / np.float32(half), -1, 1)
+    return Chart(u, v, height, _fade(np.maximum(np.abs(u), np.abs(v)), height))
+
+
+def _fade(edge: Field, height: Field) -> Field:
+    return smoothstep(1.0, ZONE_FADE, edge) * smoothstep(*REACH, np.abs(height))
 
 
 def radius_at(profile: Profile, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

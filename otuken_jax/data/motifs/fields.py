@@ -18,7 +18,8 @@ from otuken_jax.data.motifs.primitives import box_distance, polyline_distance
 TABLE_SIZE = 256
 ROUNDING = 0.08  # radius of the sharpest tip, chart units
 Field = Float[np.ndarray, "*shape"]
-Path = list[tuple[float | int, float | int]]
+Number = float | int
+Path = list[tuple[Number, Number]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Motif:
     outline: Callable[[Field, Field], Field]
 
 
-def disc(u: Field, v: Field, cu: float, cv: float, radius: float) -> Field:
+def disc(u: Field, v: Field, cu: Number, cv: Number, radius: Number) -> Field:
     """Signed distance to a disc."""
     return np.hypot(u - cu, v - cv) - radius
 
@@ -59,7 +60,9 @@ def cut(a: Field, b: Field) -> Field:
     return np.maximum(a, -b)
 
 
-def arc(center: tuple[float | int, float | int], radius: float, start: float, end: float) -> Path:
+def arc(
+    center: tuple[float | int, float | int], radius: float, start: float | int, end: float | int
+) -> Path:
     """Points of a circular arc, angles in degrees."""
     angles = np.radians(np.linspace(start, end, 12))
     return [(center[0] + radius * np.cos(t), center[1] + radius * np.sin(t)) for t in angles]
@@ -194,8 +197,11 @@ def _suyolu(u: Field, v: Field) -> Field:
 
 
 def _goz(u: Field, v: Field) -> Field:
-    r = np.hypot(u, v)
-    return union(np.abs(r - 0.71) - 0.18, r - 0.26)
+    def almond(half_width, half_height):
+        radius = (half_width**2 + half_height**2) / (2 * half_height)
+        return disc(u, np.abs(v), 0, half_height - radius, radius)
+
+    return union(cut(almond(0.96, 0.76), almond(0.68, 0.46)), disc(u, v, 0, 0, 0.21))
 
 
 def _meandr(u: Field, v: Field) -> Field:

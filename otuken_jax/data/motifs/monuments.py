@@ -21,6 +21,7 @@ from otuken_jax.data.motifs.profiles import HANDLE_MARGIN, blend, closed, fit, m
 from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
 TOP = CANONICAL_SIZE / 2
+EDGE_MARGIN = 0.08  # inside the outline of a face, over which the ornament fades in
 DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
 
 
@@ -28,14 +29,15 @@ def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
     """Karo çini: an upright slab that looks to +x, ornament on its face."""
     half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
     half_x = max(blend(body, 0.14, 0.24, 0.36), (thickness + RELIEF_DEPTH) / 2 * (1.2 + 0.4 * body))
-    bevel = blend(corner, 0.0, 0.22, 0.44)
+    bevel = max(0.0, 0.33 * (1 + corner)) * min(half_y, half_z)
     cell = min(half_y, half_z) - 0.06
 
     def parts(x, y, z, repeats):
         face = box_distance(y, z, half_y, half_z)
         face = np.maximum(face, (np.abs(y) + np.abs(z) - half_y - half_z + bevel) / np.sqrt(2))
         slab = extruded_distance(face, x, half_x)
-        return Parts(slab, None, None, *plane_chart(y, z, x, (cell, cell)))
+        chart = plane_chart(y, z, x - np.float32(half_x), cell)
+        return Parts(slab, replace(chart, zone=chart.zone * smoothstep(0.0, EDGE_MARGIN, -face)))
 
     return Surface(parts)
 
@@ -91,7 +93,8 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
         x, y = x * cos + y * sin, y * cos - x * sin
         p = standing.parts(x, y, z, repeats)
         cell = np.abs(np.arctan2(y, x)) * np.float32(repeats / np.pi)  # 0..1 in the door's cell
-        return replace(p, zone=p.zone * smoothstep(1.0, 1.1, cell))
+        zone = p.chart.zone * smoothstep(1.0, 1.1, cell)
+        return replace(p, chart=replace(p.chart, zone=zone))
 
     return Surface(parts, standing.repeats)
 
@@ -111,12 +114,14 @@ def stele(height: float, body: float, crest: float, thickness: float) -> Surface
     shell = np.array([half_x + 0.34, half_y + 0.12, 0.42])
 
     def parts(x, y, z, repeats):
-        slab = extruded_distance(polyline_distance(y, z, outline, closed=True), x, half_x)
+        face = polyline_distance(y, z, outline, closed=True)
+        slab = extruded_distance(face, x, half_x)
         tortoise = ellipsoid_distance(x, y, z + np.float32(TOP), shell)
         head = np.sqrt((x - np.float32(shell[0])) ** 2 + y**2 + (z + np.float32(TOP - 0.18)) ** 2)
         foot = smooth_union(tortoise, head - np.float32(0.2), 0.1)
         foot = np.maximum(foot, -z - np.float32(TOP))
-        u, v, zone = plane_chart(y, z - centre, x, (cell, cell))
-        return Parts(slab, foot, None, u, v, zone * smoothstep(*HANDLE_MARGIN, foot))
+        chart = plane_chart(y, z - centre, x - np.float32(half_x), cell)
+        inside = smoothstep(0.0, EDGE_MARGIN, -face) * smoothstep(*HANDLE_MARGIN, foot)
+        return Parts(slab, replace(chart, zone=chart.zone * inside), foot)
 
     return Surface(parts)

@@ -102,9 +102,7 @@ def ellipsoid_distance(x: Field, y: Field, z: Field, radii: Float[np.ndarray, "3
     return level * (level - 1) / np.maximum(slope, 1e-6)
 
 
-def smooth_profile(
-    points: Sequence[tuple[float | int, float | int]], segments: int = 3
-) -> Float[np.ndarray, "_ 2"]:
+def smooth_profile(points: Sequence, segments: int = 3) -> Float[np.ndarray, "_ 2"]:
     """Catmull-Rom curve through (r, z) points, `segments` chords between neighbours."""
     p = np.asarray(points, np.float64)
     p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])

@@ -1,6 +1,7 @@
 """Revolved outlines (r, z) of hosts: fitting, hollowing, and the surface they make."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from otuken_jax.data.motifs.primitives import revolved_distance, smoothstep
 from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
 HANDLE_MARGIN = (0.03, 0.13)  # distance from other parts over which the ornament fades in
-Points = Sequence[tuple[float | int, float | int]]
 
 
 def blend(t: float, low: float, middle: float, high: float) -> float:
@@ -27,8 +27,8 @@ def blend(t: float, low: float, middle: float, high: float) -> float:
     return middle + t * (high - low) / 2 + t * t * ((low + high) / 2 - middle)
 
 
-def fit(profile: Points | Profile) -> Profile:
-    """Scales and centres a profile so that its longest side (height or width) is the canonical."""
+def fit(profile: Sequence | Profile) -> Profile:
+    """Scales and centres (r, z) points to the canonical longest side (height or width)."""
     profile = np.asarray(profile, np.float64)
     low, high = profile[:, 1].min(), profile[:, 1].max()
     scale = CANONICAL_SIZE / max(high - low, 2 * profile[:, 0].max())
@@ -86,12 +86,12 @@ def revolved(
 
     def parts(x: Field, y: Field, z: Field, repeats: int) -> Parts:
         r = radius(x, y)
-        u, v, mask = ring_chart(x, y, z, profile, zone, repeats)
+        chart = ring_chart(x, y, z, r, profile, zone, repeats)
         other = None
         if rest is not None:
             other = rest(x, y, z)
-            mask = mask * smoothstep(*HANDLE_MARGIN, other)
+            chart = replace(chart, zone=chart.zone * smoothstep(*HANDLE_MARGIN, other))
         hole = None if cavity is None else revolved_distance(r, z, cavity)
-        return Parts(revolved_distance(r, z, outline), other, hole, u, v, mask)
+        return Parts(revolved_distance(r, z, outline), chart, other, hole)
 
     return Surface(parts, repeats or count_repeats(profile, zone))

@@ -8,16 +8,17 @@ from jaxtyping import Bool, Float
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
+from otuken_jax.data.motifs.charts import Chart
 from otuken_jax.data.motifs.fields import motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
 from otuken_jax.data.motifs.recipes import Form, Recipe, form_values
-from otuken_jax.data.motifs.styles import PLAIN_COLORS, RELIEF_DEPTH, STYLES
+from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 
 SMALLEST_SCALE = 0.9  # of the augmentation
 THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
 EDGE_WIDTH = 0.2  # of the relief's flank, in chart units: about 1.5 voxels of a 32^3 grid
-SHELL = (0.14, 0.22)  # distance from the surface where the band begins and ends its fall to 0
+SHELL = (0.22, 0.14)  # distance from the face over which the band rises from 0 to 1
 FILLET = 0.08
 SAMPLING_RESOLUTION = 32
 
@@ -34,15 +35,13 @@ class ShapeFields:
 
 
 @dataclass(frozen=True)
-class _Samples:
+class Samples:
     """A shape at some points [n]: distances, chart, and the relief's profile 0..1."""
 
     sdf: np.ndarray
     host_sdf: np.ndarray
-    body: np.ndarray
-    zone: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    body: np.ndarray  # distance to the ornamented part alone, without ornament
+    chart: Chart
     profile: np.ndarray
 
 
@@ -63,20 +62,20 @@ class Shape:
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
 
-    def __call__(self, points: Float[np.ndarray, "n 3"]) -> _Samples:
+    def __call__(self, points: Float[np.ndarray, "n 3"]) -> Samples:
         """Evaluates the shape at points [n, 3] of the domain."""
         x, y, z = np.ascontiguousarray(points.T)
         p = self.surface.parts(x, y, z, self.repeats)
+        chart = p.chart
         profile = np.zeros_like(x)
         ornamented = p.body
         if self.recipe.motif:
-            chosen = p.zone > 0
-            field = motif_field(self.recipe.motif, p.u[chosen], p.v[chosen]) - self.style.stroke
+            chosen = chart.zone > 0
+            field = motif_field(self.recipe.motif, chart.u[chosen], chart.v[chosen])
+            field -= np.float32(self.style.stroke)
             profile[chosen] = smoothstep(EDGE_WIDTH / 2, -EDGE_WIDTH / 2, field)
-            ornamented = p.body - self.style.relief * p.zone * profile
-        return _Samples(
-            self._join(ornamented, p), self._join(p.body, p), p.body, p.zone, p.u, p.v, profile
-        )
+            ornamented = p.body - self.style.relief * chart.zone * profile
+        return Samples(self._join(ornamented, p), self._join(p.body, p), p.body, chart, profile)
 
     @staticmethod
     def _join(body, p):
@@ -102,15 +101,11 @@ def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> Shap
     `coarsest` is the coarsest grid trained on: nothing is thinner than 2.5 of its voxels, also
     after the smallest augmentation scale.
     """
-    samples = Shape(recipe, coarsest)(grid_points(resolution).reshape(-1, 3))
-    band = samples.zone * smoothstep(SHELL[1], SHELL[0], np.abs(samples.body))
+    s = Shape(recipe, coarsest)(grid_points(resolution).reshape(-1, 3))
+    band = s.chart.zone * smoothstep(*SHELL, np.abs(s.chart.height))
+    fields = (s.sdf, s.host_sdf, band, s.chart.u, s.chart.v)
     shape = (resolution,) * 3
-    return ShapeFields(
-        *(
-            a.reshape(shape).astype(np.float32, copy=False)
-            for a in (samples.sdf, samples.host_sdf, band, samples.u, samples.v)
-        )
-    )
+    return ShapeFields(*(a.reshape(shape).astype(np.float32, copy=False) for a in fields))
 
 
 def band_region(
@@ -125,8 +120,8 @@ def band_region(
     s = shape(grid_points(resolution).reshape(-1, 3))
     if shape.style is None:
         return np.zeros((resolution,) * 3, bool)
-    full = s.body - shape.style.relief * s.zone
-    region = ((full < 0) != (s.body < 0)) & (s.zone > 0.5)
+    full = s.body - shape.style.relief * s.chart.zone
+    region = ((full < 0) != (s.body < 0)) & (s.chart.zone > 0.5)
     return region.reshape((resolution,) * 3)
 
 
@@ -142,14 +137,17 @@ def sample_surface(
     rng = np.random.default_rng(seed)
     a, b, c = vertices[faces].transpose(1, 0, 2)
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    chosen = rng.choice(len(faces), num_points, p=areas / areas.sum())
-    s, t = rng.random((2, num_points, 1), dtype=np.float32)
+    drawn = num_points + num_points // 8 + 8
+    chosen = rng.choice(len(faces), drawn, p=areas / areas.sum())
+    s, t = rng.random((2, drawn, 1), dtype=np.float32)
     s, t = np.where(s + t > 1, 1 - s, s), np.where(s + t > 1, 1 - t, t)
     points = a[chosen] + s * (b - a)[chosen] + t * (c - a)[chosen]
     for _ in range(2):  # Newton steps from the triangles onto the true surface
         gradient = shape.gradient(points)
         squared = np.maximum((gradient**2).sum(-1, keepdims=True), 0.25)
         points = points - shape.sdf(points)[:, None] * gradient / squared
+    missed = np.abs(shape.sdf(points)) > 0.01  # at creases; the spare points take their place
+    points = points[np.argsort(missed, stable=True)[:num_points]]
     gradient = shape.gradient(points)
     normals = gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
     return {
@@ -167,7 +165,6 @@ def surface_colors(shape: Shape, points: Float[np.ndarray, "n 3"]) -> Float[np.n
         return np.broadcast_to(color, points.shape).copy()
     palette = shape.style.palettes[recipe.palette]
     samples = shape(points)
-    near = np.abs(samples.body) < 2 * RELIEF_DEPTH  # not the inside of a vessel
-    on_motif = near & (samples.profile > 0.5) & (samples.zone > 0.5)
+    on_motif = (samples.profile > 0.5) & (samples.chart.zone > 0.5)
     pair = np.asarray([palette.ground.rgb, palette.motif.rgb], np.float32)
     return pair[on_motif.astype(int)]

@@ -4,7 +4,6 @@ or 1, and the least `thickness`; it returns a centred `Surface` with longest sid
 
 import numpy as np
 
-from otuken_jax.conventions import CANONICAL_SIZE
 from otuken_jax.data.motifs.charts import Parts, Surface, plane_chart
 from otuken_jax.data.motifs.primitives import (
     polygonal_radius,
@@ -15,7 +14,7 @@ from otuken_jax.data.motifs.primitives import (
 from otuken_jax.data.motifs.profiles import blend, closed, fit, hollow, revolved
 from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
-TOP = CANONICAL_SIZE / 2
+LOBE = np.float32(0.09)  # depth of a dish's lobes, relative to its radius
 
 
 def vase(height: float, belly: float, neck: float, thickness: float) -> Surface:
@@ -85,24 +84,24 @@ def bowl(depth: float, wall: float, foot: float, thickness: float) -> Surface:
 
 def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
     """Tabak: a shallow dish with a round, octagonal or lobed rim, ornament on its upper face."""
-    well = blend(depth, 0.05, 0.18, 0.32)
+    well = blend(depth, 0.1, 0.2, 0.32)
     top = max(0.3, thickness + RELIEF_DEPTH) + well
     bottom = blend(base, 0.4, 0.6, 0.82)
     inner = 0.9 - max(0.2, thickness)
-    curve = [(inner * np.sin(t), top - well * np.cos(t) ** 2) for t in np.linspace(1.5, 0.2, 7)]
+    curve = [(inner * t, top - well * (1 - t * t)) for t in np.linspace(1, 0.1, 7)]
     profile = fit([(bottom, 0.0), (0.9, top - 0.14), (0.9, top), *curve])
-    outline, middle = closed(profile), np.float32(profile[-1, 1] - 0.16)
-    lobes = 0.09
+    outline, rim_height = closed(profile), np.float32(profile[2, 1])
     plan = round(rim)
-    half = 0.52
+    bend = np.float32(well / inner**2)
 
     def parts(x, y, z, repeats):
-        r = polygonal_radius(x, y, 8) if plan == 0 else np.hypot(x, y)
+        round_r = np.hypot(x, y)
+        r = polygonal_radius(x, y, 8) if plan == 0 else round_r
         if plan == 1:
-            wave = np.float32(lobes) * np.cos(np.float32(6) * np.arctan2(y, x))
-            r = r * np.float32(1 + lobes) / (1 + wave)
-        body = revolved_distance(r, z, outline)
-        return Parts(body, None, None, *plane_chart(y, -x, z - middle, (half, half)))
+            r = r * np.float32(1 + LOBE) / (1 + LOBE * np.cos(6 * np.arctan2(y, x)))
+        well_depth = np.maximum(np.float32(well) - bend * round_r**2, 0)
+        height = (z - rim_height + well_depth) / np.hypot(1, 2 * bend * round_r)
+        return Parts(revolved_distance(r, z, outline), plane_chart(y, -x, height, 0.52))
 
     return Surface(parts)
 
@@ -152,7 +151,7 @@ def jug(height: float, body: float, handle: float, thickness: float) -> Surface:
         )
     )
     tube = max(0.11, thickness / 2)
-    reach = radius + blend(handle, 0.0, 0.12, 0.26)
+    reach = throat + tube + 0.3 + blend(handle, 0.0, 0.1, 0.2)  # leaves a loop to look through
     path = smooth_profile(
         [
             (throat, 0.62),
