@@ -178,8 +178,11 @@ def download_snapshot(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        folder = Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
+        folder = snapshot_download(
+            repository,
+            revision=revision or None,
+            allow_patterns=HUB_FILES,
+            endpoint=os.environ.get("HF_ENDPOINT") or None,
         )
     except RepositoryNotFoundError as error:
         raise UserError(f"the Hugging Face hub has no public repository {repository}") from error
@@ -191,7 +194,7 @@ def download_snapshot(name: str) -> Path:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{name} cannot be fetched from the Hugging Face hub: {first}") from error
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(Path(folder).glob("*.safetensors"))
     if not weights:
         raise UserError(
             f"{name} has no safetensors, and pickles are not fetched: name a revision that has "
@@ -199,4 +202,4 @@ def download_snapshot(name: str) -> Path:
         )
     for file in weights:
         pin(f"{name}/{file.name}", sha256_of(file))
-    return folder
+    return Path(folder)

@@ -1,6 +1,11 @@
 """All networks of the converter by their name on the command line."""
 
-from porting import clip, point_e, t5
+from porting import clip, point_e, pointnet2, t5
 from porting.rules import Network
 
-NETWORKS: dict[str, Network] = {**t5.NETWORKS, **clip.NETWORKS, **point_e.NETWORKS}
+NETWORKS: dict[str, Network] = {
+    **t5.NETWORKS,
+    **clip.NETWORKS,
+    **point_e.NETWORKS,
+    **pointnet2.NETWORKS,
+}

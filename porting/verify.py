@@ -85,29 +85,42 @@ def compare_files(network: Network, config: Any, source: Source, folder: Path) -
     return compare(network, config, model, module)
 
 
-def compare_random(network: Network, config: Any) -> tuple[int, list[Difference]]:
-    """Number of parameters, and the differences with every weight drawn at random."""
+def compare_random(network: Network, config: Any) -> list[Difference]:
+    """The differences with every weight drawn at random."""
     module = network.make_torch(config)
     draw_weights(module)
     model = build(network, config, {name: w.numpy() for name, w in module.state_dict().items()})
-    count = sum(math.prod(shape) for shape in target_shapes(model).values())
-    return count, compare(network, config, model, module)
+    return compare(network, config, model, module)
 
 
 def print_table(networks: list[Network], configs: list[str] | None = None) -> None:
-    """Prints a Markdown table: every published size (or those named), all weights at random."""
+    """Prints a Markdown table of the differences with every weight drawn at random.
+
+    configs: published sizes to measure; None means all below a billion parameters.
+    """
     print("| network | size | parameters | output | largest difference | relative to output |")
     print("|---|---|---|---|---|---|")
     for network in networks:
         for name, config in network.configs.items():
-            if configs is None or name in configs:
-                count, differences = compare_random(network, config)
-                for d in differences:
-                    print(
-                        f"| {network.name} | {name} | {count / 1e6:,.1f} M | {d.output} "
-                        f"| {d.absolute:.1e} | {d.relative:.1e} |",
-                        flush=True,
-                    )
+            if (name not in configs) if configs else (count_parameters(network, config) > 1e9):
+                continue
+            count = f"{count_parameters(network, config) / 1e6:,.1f} M"
+            for d in compare_random(network, config):
+                row = [
+                    network.name,
+                    name,
+                    count,
+                    d.output,
+                    f"{d.absolute:.1e}",
+                    f"{d.relative:.1e}",
+                ]
+                print("| " + " | ".join(row) + " |", flush=True)
+
+
+def count_parameters(network: Network, config: Any) -> int:
+    """Numbers that a network holds, buffers too."""
+    shapes = target_shapes(nnx.eval_shape(lambda: network.make_model(config)))
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def draw_weights(module: Any, seed: int = 0) -> None:

@@ -1,0 +1,46 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+CONVERT = """
+import json, resource, sys
+from porting.__main__ import main
+status = main(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"status": status, "peak": peak}))
+"""
+
+
+@pytest.mark.slow
+def test_base1b_converts_in_less_than_twice_its_size(tmp_path):
+    """The published file's size and format; measured 1.1 times the file's size."""
+    from porting.point_e import NETWORKS
+
+    network = NETWORKS["point-e/base1B"]
+    config = network.config_from_source(None, {"input_proj.weight": (2048, 6)})
+    with torch.device("meta"):
+        shapes = {n: w.shape for n, w in network.make_torch(config).state_dict().items()}
+    source = tmp_path / "base_1b.pt"
+    # Zeros take no memory until they are written to, so making the file is cheap.
+    torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, source)
+    size = source.stat().st_size
+    assert size == pytest.approx(4 * 1.2443e9, rel=0.001)
+    argv = [
+        sys.executable,
+        "-c",
+        CONVERT,
+        network.name,
+        str(source),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout.splitlines()[-1])
+    print(f"peak {report['peak'] / 1e9:.2f} GB for a file of {size / 1e9:.2f} GB")
+    assert report["status"] == 0
+    assert report["peak"] < 2.2 * size
+    (tmp_path / "out" / "model.safetensors").unlink()  # pytest would keep 10 GB
+    source.unlink()
