@@ -12,7 +12,7 @@ from otuken_jax.data.motifs.charts import Chart
 from otuken_jax.data.motifs.fields import motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
-from otuken_jax.data.motifs.recipes import Form, Recipe, form_values
+from otuken_jax.data.motifs.recipes import Recipe, form_values
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 
 SMALLEST_SCALE = 0.9  # of the augmentation
@@ -46,9 +46,12 @@ class Samples:
 
 
 @cache
-def _repeats(host: str, form: Form, thickness: float) -> int:
-    """Repeats of the motif round a host; from the form alone, so that jitter can't change them."""
-    return HOSTS[host].build(*(float(level - 1) for level in form), thickness).repeats
+def _repeats(host: str, thickness: float) -> int:
+    """Repeats of the motif round a host, those that suit its middle form.
+
+    One number a host: a caption does not count repeats, so the chart must follow from the name.
+    """
+    return HOSTS[host].build(0.0, 0.0, 0.0, thickness).repeats
 
 
 class Shape:
@@ -58,7 +61,7 @@ class Shape:
         build = HOSTS[recipe.host].build
         thickness = THINNEST_VOXELS * voxel_size(coarsest) / SMALLEST_SCALE
         self.surface = build(*form_values(recipe), thickness)
-        self.repeats = _repeats(recipe.host, recipe.form, thickness)
+        self.repeats = _repeats(recipe.host, thickness)
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
 
