@@ -160,6 +160,7 @@ def _diffusion_network(name: str) -> Network:
         make_inputs=diffusion_inputs,
         run_model=run_diffusion,
         run_torch=lambda module, inputs: {"out": module(**inputs)},
+        configs={name: point_e.POINT_DIFFUSION_CONFIGS[name]},
         published={name: f"{PUBLISHED}/{_FILES[name]}"},
     )
 
@@ -173,6 +174,7 @@ _SDF = Network(
     make_inputs=sdf_inputs,
     run_model=run_sdf,
     run_torch=run_torch_sdf,
+    configs={"sdf": point_e.PointESDFConfig()},
     published={"sdf": f"{PUBLISHED}/sdf.pt"},
 )
 
