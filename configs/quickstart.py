@@ -1,0 +1,47 @@
+"""A small model on two CPU cores, everything from scratch: stages 16 -> 32."""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    model = config.model
+    model.voxel_size = 32
+    model.pretrained = False
+    model.text_encoder.scratch_name = "bytes-tiny"
+    model.dtype = "float32"
+    model.remat = False
+    model.latent_dim = 128
+    model.style_dim = 64
+    model.ornament_dim = 64
+    model.num_queries = 4
+    model.fusion_layers = 1
+    model.num_heads = 4
+    model.mapping_layers = 2
+    model.point_encoder.num_points = 256
+    model.point_encoder.width = 64
+    model.point_encoder.layers = 2
+    model.point_encoder.heads = 2
+    model.decoder.trunk_resolutions = (4, 8, 16)
+    model.decoder.trunk_widths = (128, 96, 32)
+    model.decoder.stage_resolutions = (16, 32)
+    model.decoder.attention_resolutions = (8,)
+    model.decoder.ornament_width = 96
+
+    data = config.data
+    data.num_shapes = 1_200
+    data.num_val = 96
+    data.num_heldout = 96
+    data.coarsest = 16
+    data.batch_size = 8
+    data.text_length = 200  # bytes; the longest caption has 199
+    data.style_length = 200  # one sentence may serve as both
+    data.rotation_range = 15.0
+    data.scale_range = (0.95, 1.05)
+
+    config.optim.learning_rate = 2e-3
+    config.optim.text_encoder_scale = 0.2
+    config.optim.warmup_steps = 50
+    config.train.loss.band = 5.0
+    config.train.stage_epochs = (3, 1)
+    return config

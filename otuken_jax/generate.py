@@ -1,0 +1,124 @@
+"""Makes meshes from prompts with a trained model.
+
+    python -m otuken_jax.generate --checkpoint runs/quickstart --out meshes --text "lale motifli vazo"
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from otuken_jax.errors import UserError, run_command
+
+TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m otuken_jax.generate",
+        description="Makes closed 3D meshes from Turkish prompts with a trained model.",
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="the workdir of a training run")
+    add("--text", action="append", default=[], help="what to make; repeat for several")
+    add("--prompts", help="a UTF-8 file with one prompt a line")
+    add("--style", help="style and motif; without it the text says that too")
+    add("--style2", help="a second style, mixed with --style by --mix")
+    add("--mix", type=float, default=0.5, help="0: all --style, 1: all --style2 (default 0.5)")
+    add("--style-strength", type=float, default=1.0, help="of palette and stroke (default 1)")
+    add("--ornament-strength", type=float, default=1.0, help="of the relief (default 1)")
+    add("--points", help="a PLY point cloud that the shape should follow")
+    add("--out", required=True, help="folder for the meshes and pictures")
+    add("--format", default="glb", help="glb, obj, stl, ply; several with commas (default glb)")
+    add("--no-preview", action="store_true", help="write no PNG beside the meshes")
+    return parser.parse_args(argv)
+
+
+def file_stem(number: int, text: str) -> str:
+    """'01-iznik-uslubunda-lale': a name that every file system takes."""
+    from otuken_jax.data.text import normalize
+
+    words = re.findall(r"[a-z0-9]+", normalize(text).lower().translate(TRANSLITERATION))
+    return f"{number:02d}-" + "-".join(words)[:60].strip("-")
+
+
+def parse_formats(names: str) -> list[str]:
+    """Names separated by commas; UserError for one that cannot be written."""
+    from otuken_jax.geometry.mesh_io import FORMATS
+
+    formats = [name.strip().lower() for name in names.split(",") if name.strip()]
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise UserError(f"unknown format {names!r}; choose from {', '.join(FORMATS)}")
+    return formats
+
+
+def collect_prompts(arguments: argparse.Namespace) -> list[str]:
+    """The prompts of --text and --prompts; UserError if there is none or one is empty."""
+    from otuken_jax.generation import read_prompts
+
+    texts = list(arguments.text)
+    if any(not text.strip() for text in texts):
+        raise UserError("a --text is empty; say what to make, such as 'lale motifli vazo'")
+    if arguments.prompts:
+        try:
+            texts += read_prompts(Path(arguments.prompts).read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the prompts in {arguments.prompts}: {error}") from error
+    if not texts:
+        raise UserError("nothing to make; give --text or --prompts")
+    return texts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    from otuken_jax.geometry.mesh_io import export, normalize_points, read_point_cloud
+
+    # All that can be wrong is looked at before the model is loaded.
+    formats = parse_formats(arguments.format)
+    texts = collect_prompts(arguments)
+    if not 0 <= arguments.mix <= 1:
+        raise UserError(f"--mix is {arguments.mix}; give a number from 0 to 1")
+    points = None
+    if arguments.points:
+        points = normalize_points(read_point_cloud(arguments.points)[0])
+    out = Path(arguments.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {out} ({error.strerror}); choose another --out") from error
+
+    from otuken_jax.compile_cache import enable_compile_cache
+    from otuken_jax.generation import Generator, Prompt
+    from otuken_jax.training.checkpoints import load_model
+
+    enable_compile_cache()
+    generator = Generator(load_model(arguments.checkpoint))
+    for number, text in enumerate(texts, start=1):
+        prompt = Prompt(
+            text,
+            style=arguments.style,
+            style2=arguments.style2,
+            mix=arguments.mix,
+            style_strength=arguments.style_strength,
+            ornament_strength=arguments.ornament_strength,
+            points=points,
+        )
+        generated = generator(prompt)
+        for note in generated.notes:
+            print(f"note: {note}", file=sys.stderr)
+        stem = file_stem(number, text)
+        for name in formats:
+            export(generated.mesh, out / f"{stem}.{name}", name)
+            print(out / f"{stem}.{name}")
+        if not arguments.no_preview:
+            from otuken_jax.geometry.render import render_mesh, save_png
+
+            save_png(render_mesh(generated.mesh), out / f"{stem}.png")
+            print(out / f"{stem}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

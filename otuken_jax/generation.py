@@ -1,0 +1,141 @@
+"""From prompts to closed meshes, with a trained model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from otuken_jax.data.text import Tokenizer, load_tokenizer
+from otuken_jax.errors import UserError
+from otuken_jax.geometry.mesh_io import SurfaceMesh, field_to_mesh, remove_specks
+from otuken_jax.models.otuken3d import Conditioning
+from otuken_jax.models.parameters import ModelDef, Params, split_model
+from otuken_jax.models.style import mix_styles, scale_global
+from otuken_jax.training.checkpoints import LoadedModel
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to make. `text` without `style` goes to both encoders: one sentence is enough."""
+
+    text: str
+    style: str | None = None
+    style2: str | None = None
+    mix: float = 0.5  # 0: style, 1: style2
+    style_strength: float = 1.0  # of palette, stroke, relief: 0 is the plain object's
+    ornament_strength: float = 1.0  # of the ornament's relief and colour
+    points: Float[np.ndarray, "n 3"] | None = None  # domain units, see `normalize_points`
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A mesh, and what the user should know about how it came about."""
+
+    mesh: SurfaceMesh
+    notes: tuple[str, ...]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def predict(
+    modeldef: ModelDef,
+    stage: int,
+    params: Params,
+    inputs: dict[str, Array],
+    strengths: dict[str, Array],
+) -> tuple[Float[Array, "b r r r"], Float[Array, "b r r r 3"]]:
+    """Field (logits) and colours (0..1) of a batch.
+
+    `inputs` as `Otuken3DModel.encode` takes them, with style2_ids and style2_mask; `strengths`: mix,
+    style and ornament, one number each.
+    """
+    model = modeldef.bind(params)
+    conditioning = model.encode(inputs)
+    other = model.encode_style(inputs["style2_ids"], inputs["style2_mask"], inputs["has_style"])
+    null = model.encode_style(
+        inputs["style2_ids"], inputs["style2_mask"], jnp.zeros_like(inputs["has_style"])
+    )
+    style = mix_styles(conditioning.style, other, weight=strengths["mix"])
+    style = scale_global(style, null, strengths["style"])
+    conditioning = Conditioning(conditioning.latent, conditioning.tokens, style)
+    pose = jnp.zeros((len(inputs["has_text"]), 2))
+    output = model.decode(
+        conditioning, pose, stage=stage, ornament_strength=strengths["ornament"]
+    )[-1]
+    return output.field, jax.nn.sigmoid(output.color)
+
+
+class Generator:
+    """Makes meshes one prompt at a time, so that a prompt's mesh does not depend on its neighbours."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.modeldef, self.params = split_model(loaded.model)
+        self.stage = loaded.model.stage
+        data = loaded.meta["data"]
+        self.tokenizer: Tokenizer = load_tokenizer(data["tokenizer"])
+        self.text_length = data["text_length"]
+        self.style_length = data["style_length"]
+        self.num_points = data["num_points"]
+
+    def __call__(self, prompt: Prompt) -> Generated:
+        """Generates one mesh.
+
+        Raises:
+            UserError: an empty prompt, or the model sees nothing in it (an empty field).
+        """
+        inputs, notes = self._inputs(prompt)
+        strengths = {
+            "mix": prompt.mix if prompt.style2 is not None else 0.0,
+            "style": prompt.style_strength,
+            "ornament": prompt.ornament_strength,
+        }
+        strengths = {k: np.float32(v) for k, v in strengths.items()}
+        field, colors = jax.device_get(
+            predict(self.modeldef, self.stage, self.params, inputs, strengths)
+        )
+        mesh, specks = remove_specks(field_to_mesh(field[0], colors[0]))
+        if specks:
+            notes.append(f"{specks} loose specks under 0.5 % of the volume removed")
+        return Generated(mesh, tuple(notes))
+
+    def _inputs(self, prompt: Prompt) -> tuple[dict[str, np.ndarray], list[str]]:
+        style = prompt.style if prompt.style is not None else prompt.text
+        style2 = prompt.style2 if prompt.style2 is not None else style
+        inputs: dict[str, np.ndarray] = {}
+        notes = []
+        for name, text, length in (
+            ("text", prompt.text, self.text_length),
+            ("style", style, self.style_length),
+            ("style2", style2, self.style_length),
+        ):
+            tokens = self.tokenizer.tokenize([text], length)
+            inputs |= {f"{name}_ids": tokens.ids, f"{name}_mask": tokens.mask}
+            if tokens.truncated and text not in [n for n in notes]:
+                notes.append(f"the {name} is longer than {length} tokens and was cut: {text[:40]}...")
+        points = np.zeros((self.num_points, 3), np.float32)
+        if prompt.points is not None:
+            if not len(prompt.points):
+                raise UserError("the point cloud is empty; give one with points")
+            points = prompt.points[_spread(len(prompt.points), self.num_points)]
+        inputs |= {
+            "points": points[None].astype(np.float32),
+            "has_text": np.ones(1, bool),
+            "has_points": np.array([prompt.points is not None]),
+            "has_style": np.ones(1, bool),
+        }
+        return inputs, notes
+
+
+def _spread(available: int, wanted: int) -> np.ndarray:
+    """`wanted` indices spread evenly over `available` points, repeated if there are too few."""
+    return (np.arange(wanted) * available // wanted) if available >= wanted else (
+        np.arange(wanted) % available
+    )
+
+
+def read_prompts(lines: Sequence[str]) -> list[str]:
+    """Prompts of a file, one a line; empty lines and lines starting with # are left out."""
+    return [s for line in lines if (s := line.strip()) and not s.startswith("#")]

@@ -1,0 +1,65 @@
+"""The ornament head: relief and colour as a function of chart coordinates and a motif code.
+
+Because it sees only the chart (sin u, cos u, v) and a code made from words about the ornament, a
+motif learned on one host is the same function on every other host.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+HARMONICS = 4  # of u, which is periodic, and of v
+NUM_CHART_FEATURES = 2 * HARMONICS + 1 + 2 * HARMONICS
+RELIEF_UNIT = 0.1  # domain units per unit of network output: the scale of a typical relief
+
+
+def chart_features(chart: Float[Array, "b k 3"]) -> Float[Array, "b k f"]:
+    """(sin pi u, cos pi u, v) -> harmonics of pi u, v, and sines and cosines of v."""
+    norm = jnp.sqrt(jnp.sum(jnp.square(chart[..., :2]), -1) + 1e-6)
+    sin, cos, v = chart[..., 0] / norm, chart[..., 1] / norm, chart[..., 2]
+    harmonics = [(sin, cos)]
+    for _ in range(HARMONICS - 1):  # sin((n + 1) a) = sin(n a) cos a + cos(n a) sin a
+        s, c = harmonics[-1]
+        harmonics.append((s * cos + c * sin, c * cos - s * sin))
+    v_angle = v[..., None] * (0.5 * jnp.pi) * jnp.arange(1, HARMONICS + 1)
+    return jnp.concatenate(
+        [jnp.stack([x for pair in harmonics for x in pair], -1), v[..., None]]
+        + [jnp.sin(v_angle), jnp.cos(v_angle)],
+        axis=-1,
+    )
+
+
+class OrnamentHead(nnx.Module):
+    """An MLP over chart features whose every layer is modulated by the code (FiLM, Perez 2018)."""
+
+    def __init__(
+        self, code_dim: int, width: int, num_layers: int, *, dtype, rngs: nnx.Rngs
+    ) -> None:
+        self.dtype = dtype
+        sizes = [NUM_CHART_FEATURES] + [width] * num_layers
+        self.layers = nnx.List(
+            nnx.Linear(i, o, dtype=dtype, rngs=rngs)
+            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.film = nnx.Linear(code_dim, 2 * width * num_layers, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(
+            width, 4, kernel_init=nnx.initializers.zeros, dtype=jnp.float32, rngs=rngs
+        )
+
+    def __call__(
+        self, chart: Float[Array, "b k 3"], code: Float[Array, "b c"]
+    ) -> tuple[Float[Array, "b k"], Float[Array, "b k 3"]]:
+        """Returns the relief (domain units, > 0 raised) and the change of colour (logits)."""
+        film = self.film(code).reshape(code.shape[0], len(self.layers), 2, 1, -1)
+        x = chart_features(chart).astype(self.dtype)
+        for i, layer in enumerate(self.layers):
+            x = jax.nn.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
+        out = self.out(x.astype(jnp.float32))
+        return RELIEF_UNIT * out[..., 0], out[..., 1:]
+
+
+def top_voxels(score: Float[Array, "b r r r"], fraction: float) -> Int[Array, "b k"]:
+    """Flat indices of the `fraction` of voxels with the highest score: a fixed number of them."""
+    flat = score.reshape(score.shape[0], -1)
+    return jax.lax.top_k(flat, int(fraction * flat.shape[1]))[1]

@@ -1,0 +1,69 @@
+"""Trains: `python -m otuken_jax.train --config configs/v64.py --workdir DIR [--config.x.y=value]`.
+
+Started again with the same workdir it goes on where it stopped.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from otuken_jax.errors import UserError, run_command
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="python -m otuken_jax.train", description=__doc__)
+    parser.add_argument("--config", required=True, help="a configuration: v64, configs/v64.py, ...")
+    parser.add_argument("--workdir", required=True, help="where checkpoints and logs go")
+    return parser.parse_known_args(argv)
+
+
+def prepare_workdir(workdir: Path, config_json: str) -> None:
+    """Makes the folder and writes config.json; a workdir of another configuration is refused.
+
+    Raises:
+        UserError: it cannot be written, or holds a run of another configuration.
+    """
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.read_text() != config_json:
+            raise UserError(
+                f"{workdir} holds a run of another configuration ({_difference(path, config_json)}); "
+                "choose another --workdir or start it as it was"
+            )
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(config_json)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write to {workdir} ({error.strerror}); choose another --workdir")
+
+
+def _difference(path: Path, config_json: str) -> str:
+    old, new = path.read_text().splitlines(), config_json.splitlines()
+    changed = [b.strip().rstrip(",") for a, b in zip(old, new, strict=False) if a != b]
+    return changed[0] if changed else "fields added or removed"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, overrides = parse(sys.argv[1:] if argv is None else argv)
+    # Slow imports come after the arguments are known to be readable.
+    from absl import flags
+
+    from otuken_jax.config import load_config, to_json
+    from otuken_jax.training.run import train
+
+    flags.FLAGS.mark_as_parsed()  # grain's worker processes ask for it
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file at INFO
+    config = load_config(arguments.config, overrides)
+    workdir = Path(arguments.workdir)
+    prepare_workdir(workdir, to_json(config))
+    train(config, workdir)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

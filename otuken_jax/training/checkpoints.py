@@ -1,0 +1,242 @@
+"""Orbax checkpoints: written whole, verified by checksum, newest and best kept.
+
+A checkpoint of step N is the folder `N` with the items model, opt, data (a grain iterator) and meta
+(JSON). Beside it, `checksums/N.json` holds the sha256 of each of its files.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from flax import nnx
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from otuken_jax.errors import UserError
+from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
+from otuken_jax.models.parameters import Params, split_model
+
+logger = logging.getLogger(__name__)
+STAGE_RANK = 1e6  # a later stage beats any loss of an earlier one
+
+
+class CorruptCheckpoint(Exception):
+    """Files of a checkpoint are missing, unreadable or not those that were written."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Contents of one checkpoint; `opt_state` None if only the model was asked for."""
+
+    step: int
+    params: Params
+    opt_state: Any
+    meta: dict[str, Any]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rank(metrics: dict[str, float]) -> float:
+    return metrics["loss"] - STAGE_RANK * metrics["stage"]
+
+
+class Checkpoints:
+    """The checkpoints of one training run."""
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        self.directory = Path(directory).absolute()
+        policy = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(2),
+                preservation_policy.BestN(get_metric_fn=_rank, reverse=True, n=1),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=_rank,
+            best_mode="min",
+            enable_async_checkpointing=False,  # the checksums need the finished files
+        )
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints present, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(
+        self,
+        step: int,
+        params: Params,
+        opt_state: Any,
+        meta: dict[str, Any],
+        *,
+        stage: int,
+        loss: float,
+        data_iterator: Any = None,
+    ) -> None:
+        """Writes a checkpoint; (stage, loss) rank it.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written; nothing half-written stays.
+        """
+        items = {
+            "model": ocp.args.StandardSave(params),
+            "opt": ocp.args.StandardSave(opt_state),
+            "meta": ocp.args.JsonSave(meta | {"saved": sorted(params)}),
+        }
+        if data_iterator is not None:
+            from grain.checkpoint import CheckpointSave  # 2 s of imports that generation spares
+
+            items["data"] = CheckpointSave(data_iterator)
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(**items),
+                metrics={"stage": stage, "loss": loss},
+                force=True,
+            )
+            self._manager.wait_until_finished()
+            if jax.process_index() == 0:
+                self._write_checksums(step)
+        except OSError as error:
+            raise UserError(
+                f"the checkpoint of step {step} could not be written to {self.directory} "
+                f"({error.strerror or error}); free space or choose another --workdir"
+            ) from error
+
+    def _write_checksums(self, step: int) -> None:
+        root = self.directory / str(step)
+        files = sorted(p for p in root.rglob("*") if p.is_file())
+        folder = self.directory / "checksums"
+        folder.mkdir(exist_ok=True)
+        temporary = folder / f".{step}.json"
+        temporary.write_text(json.dumps({str(p.relative_to(root)): _sha256(p) for p in files}))
+        os.replace(temporary, folder / f"{step}.json")
+        kept = {f"{s}.json" for s in self.steps()}
+        for old in folder.glob("*.json"):
+            if old.name not in kept:
+                old.unlink()
+
+    def verify(self, step: int) -> None:
+        """Raises CorruptCheckpoint unless every file is the one that was written."""
+        root = self.directory / str(step)
+        listing = self.directory / "checksums" / f"{step}.json"
+        if not listing.is_file():
+            return  # killed between the two: Orbax's own rename says that it is complete
+        for name, digest in json.loads(listing.read_text()).items():
+            path = root / name
+            if not path.is_file():
+                raise CorruptCheckpoint(f"{path} is missing")
+            if _sha256(path) != digest:
+                raise CorruptCheckpoint(f"{path} has changed since it was written")
+
+    def read_meta(self, step: int) -> dict[str, Any]:
+        """The meta item alone; CorruptCheckpoint if it cannot be read."""
+        self.verify(step)
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
+                "meta"
+            ]
+        except (OSError, FileNotFoundError, json.JSONDecodeError) as error:
+            raise CorruptCheckpoint(str(error)) from error
+
+    def restore(
+        self, step: int, params: Params, opt_state: Any = None, *, data_iterator: Any = None
+    ) -> Restored:
+        """Reads a checkpoint into arrays of the shapes and shardings of `params` and `opt_state`.
+
+        Structure and shape errors propagate: they mean a different model, not a broken disk.
+        """
+        meta = self.read_meta(step)
+        items = {"model": ocp.args.StandardRestore(params)}
+        if opt_state is not None:
+            items["opt"] = ocp.args.StandardRestore(opt_state)
+        if data_iterator is not None:
+            from grain.checkpoint import CheckpointRestore
+
+            items["data"] = CheckpointRestore(data_iterator)
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except OSError as error:
+            raise CorruptCheckpoint(str(error)) from error
+        return Restored(step, restored["model"], restored.get("opt"), meta)
+
+    def newest_good(self) -> int | None:
+        """The newest step whose files are whole, with a warning for each broken one; None if new.
+
+        Raises:
+            UserError: checkpoints are there, but every one is broken.
+        """
+        return self._first_good(self.steps()[::-1])
+
+    def best_good(self) -> int | None:
+        """Like `newest_good`, from the best on, then newest first."""
+        steps = self.steps()[::-1]
+        best = self._manager.best_step()
+        return self._first_good([s for s in [best, *steps] if s is not None])
+
+    def _first_good(self, candidates: list[int]) -> int | None:
+        for step in candidates:
+            try:
+                self.read_meta(step)
+                return step
+            except CorruptCheckpoint as error:
+                logger.warning("checkpoint %d is broken (%s); trying another", step, error)
+        if candidates:
+            raise UserError(
+                f"every checkpoint in {self.directory} is broken; restore one from a backup or "
+                "train into a new --workdir"
+            )
+        return None
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model and what its checkpoint says about it."""
+
+    model: Otuken3DModel
+    meta: dict[str, Any]
+    step: int
+
+
+def load_model(workdir: str | os.PathLike) -> LoadedModel:
+    """Reads the best checkpoint under a run's workdir (or its `checkpoints` folder), model item only.
+
+    Raises:
+        UserError: no checkpoint is there, or none can be read.
+    """
+    directory = Path(workdir)
+    if (directory / "checkpoints").is_dir():
+        directory = directory / "checkpoints"
+    if not any(p.name.isdigit() for p in directory.glob("*")):
+        raise UserError(f"no checkpoint in {workdir}; train one or give the --workdir of a training")
+    with contextlib.closing(Checkpoints(directory)) as checkpoints:
+        step = checkpoints.best_good()
+        meta = checkpoints.read_meta(step)
+        config = ModelConfig.from_dict(meta["model"])
+        # Shapes only: initial values would be computed just to be thrown away.
+        model = nnx.eval_shape(
+            lambda: Otuken3DModel(voxel_size=meta["voxel_size"], config=config)
+        )
+        for part, folder, sha256 in meta["pretrained"]:
+            model.load_pretrained(part, folder, sha256)
+        modeldef, params = split_model(model)
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        target = {
+            n: jax.ShapeDtypeStruct(params[n].shape, params[n].dtype, sharding=device)
+            for n in meta["saved"]
+        }
+        params |= checkpoints.restore(step, target).params
+    return LoadedModel(modeldef.bind(params), meta, step)

@@ -1,0 +1,61 @@
+"""Training records: TensorBoard through tensorboardX, and the same scalars in metrics.jsonl."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+
+class MetricsLog:
+    """Writes scalars, pictures and meshes of one run; a resumed run appends.
+
+    Scalars of steps after `resume_step` are dropped first: the resumed run will write them again.
+    """
+
+    def __init__(self, workdir: str | Path, *, resume_step: int | None = None) -> None:
+        self.path = Path(workdir) / "metrics.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if resume_step is not None and self.path.is_file():
+            self._truncate(resume_step)
+        self._writer = SummaryWriter(
+            str(Path(workdir) / "tensorboard"),
+            purge_step=None if resume_step is None else resume_step + 1,
+        )
+
+    def _truncate(self, step: int) -> None:
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except json.JSONDecodeError:
+                break  # the line that was being written when the process was killed
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(kept))
+        temporary.replace(self.path)
+
+    def scalars(self, step: int, values: dict[str, float], *, split: str = "train") -> None:
+        """One line of metrics.jsonl, and one TensorBoard scalar each."""
+        record = {"step": step, "split": split, "time": round(time.time(), 3)}
+        record |= {name: float(value) for name, value in values.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(f"{split}/{name}", float(value), step)
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """`image` [h, w, 3] uint8."""
+        self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def mesh(
+        self, step: int, name: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray
+    ) -> None:
+        """`vertices` [n, 3], `faces` [m, 3], `colors` [n, 3] uint8."""
+        self._writer.add_mesh(
+            name, vertices[None], colors=colors[None], faces=faces[None], global_step=step
+        )
+
+    def close(self) -> None:
+        self._writer.close()

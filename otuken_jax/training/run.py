@@ -1,0 +1,193 @@
+"""A whole training run from a configuration: data, model, trainer, pictures."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from otuken_jax.compile_cache import enable_compile_cache
+from otuken_jax.config import model_config, optimizer_config, step_config
+from otuken_jax.data.build import build_motif_dataset
+from otuken_jax.data.pipeline import Draws, Loader, make_loader
+from otuken_jax.data.text import Tokenizer, load_tokenizer
+from otuken_jax.errors import UserError
+from otuken_jax.generation import Generator, Prompt
+from otuken_jax.models.otuken3d import Otuken3DModel
+from otuken_jax.training.checkpoints import LoadedModel
+from otuken_jax.training.logging import MetricsLog
+from otuken_jax.training.sharding import check_batch_size, make_mesh
+from otuken_jax.training.trainer import Otuken3DTrainer
+
+logger = logging.getLogger(__name__)
+SURFACE_POINTS = 2048  # in each record; a batch takes some of them
+
+
+def build_model(config: ConfigDict) -> Otuken3DModel:
+    """The model of a configuration, with its pretrained encoders if it names some.
+
+    Raises:
+        UserError: pretrained weights are missing; the message says which and how to get them.
+    """
+    settings = config.model
+    if settings.pretrained:
+        wanted = {"t5": settings.text_encoder.weights, "point-e/sdf": settings.point_encoder.weights}
+        missing = [f"{name} at {path}" for name, path in wanted.items() if not Path(path).is_dir()]
+        if missing:
+            raise UserError(
+                f"pretrained weights are missing: {' and '.join(missing)}; make them with "
+                "`python -m porting`, or train from scratch with --config.model.pretrained=False"
+            )
+    model = Otuken3DModel(
+        voxel_size=settings.voxel_size, config=model_config(config), seed=config.train.seed
+    )
+    if settings.pretrained:
+        model.load_pretrained("text_encoder", settings.text_encoder.weights)
+        model.load_pretrained("point_encoder", settings.point_encoder.weights)
+    return model
+
+
+def build_tokenizer(config: ConfigDict) -> tuple[Tokenizer, str]:
+    """The text encoder's tokenizer, and the name under which it is found again."""
+    name = "bytes"
+    if config.model.pretrained:
+        weights = config.model.text_encoder.weights
+        name = weights if Path(weights).is_dir() else config.model.text_encoder.name
+    return load_tokenizer(name), name
+
+
+def data_directory(config: ConfigDict, workdir: Path) -> Path:
+    """Where the records of a run are."""
+    return Path(config.data.directory) if config.data.directory else workdir / "data"
+
+
+def build_data(config: ConfigDict, workdir: Path) -> Path:
+    """Makes the procedural data set, or finds it made; returns its folder."""
+    data = config.data
+    if data.source != "motifs":
+        raise UserError(f"config.data.source={data.source!r} is unknown; there is 'motifs'")
+    directory = data_directory(config, workdir)
+    build_motif_dataset(
+        directory,
+        num_shapes=data.num_shapes,
+        resolution=data.resolution,
+        num_points=max(SURFACE_POINTS, config.model.point_encoder.num_points),
+        seed=config.train.seed,
+        coarsest=data.coarsest,
+        hosts=tuple(data.hosts),
+        motifs=tuple(data.motifs),
+        styles=tuple(data.styles),
+        num_val=data.num_val,
+        num_heldout=data.num_heldout,
+    )
+    return directory
+
+
+def build_loaders(
+    config: ConfigDict, directory: Path, tokenizer: Tokenizer
+) -> tuple[Loader, Loader]:
+    """Training and validation batches."""
+    data = config.data
+    common: dict[str, Any] = {
+        "batch_size": data.batch_size,
+        "seed": config.train.seed,
+        "num_points": config.model.point_encoder.num_points,
+        "tokenizer": tokenizer,
+        "text_length": data.text_length,
+        "style_length": data.style_length,
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+        "num_workers": data.num_workers,
+    }
+    draws = Draws(
+        data.text_only,
+        data.text_and_points,
+        data.ornament_in_caption,
+        data.one_sentence,
+        data.style_dropout,
+    )
+    return (
+        make_loader(directory, "train", draws=draws, **common),
+        make_loader(directory, "val", draws=None, **common),
+    )
+
+
+class PromptPictures:
+    """Logs a picture and a mesh of each fixed prompt; called after every validation."""
+
+    def __init__(self, prompts: tuple[str, ...]) -> None:
+        self.prompts = prompts
+
+    def __call__(self, trainer: Otuken3DTrainer, log: MetricsLog) -> None:
+        from otuken_jax.geometry.render import render_mesh  # VTK takes a second to load
+
+        generator = Generator(LoadedModel(trainer.model, trainer.meta, trainer.step))
+        for number, text in enumerate(self.prompts, start=1):
+            try:
+                mesh = generator(Prompt(text)).mesh
+            except UserError as error:  # an untrained field has no surface yet
+                logger.info("prompt %d: %s", number, error)
+                continue
+            colors = np.rint(255 * mesh.colors).astype(np.uint8)
+            log.image(trainer.step, f"prompt_{number}", render_mesh(mesh, 256))
+            log.mesh(trainer.step, f"prompt_{number}", mesh.vertices, mesh.faces, colors)
+
+
+def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
+    """Everything of a run, ready to train; raises UserError for what cannot work."""
+    if config.train.deterministic:
+        jax.config.update("jax_default_matmul_precision", "highest")
+        jax.config.update("jax_threefry_partitionable", True)
+    enable_compile_cache()
+    mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
+    check_batch_size(mesh, config.data.batch_size)
+    model = build_model(config)
+    tokenizer, tokenizer_name = build_tokenizer(config)
+    directory = build_data(config, workdir)
+    train_loader, val_loader = build_loaders(config, directory, tokenizer)
+    meta = {
+        "data": {
+            "tokenizer": tokenizer_name,
+            "text_length": config.data.text_length,
+            "style_length": config.data.style_length,
+            "num_points": config.model.point_encoder.num_points,
+        }
+    }
+    return Otuken3DTrainer(
+        model,
+        train_loader,
+        val_loader,
+        config.optim.learning_rate,
+        optimizer=optimizer_config(config),
+        step_config=step_config(config),
+        workdir=workdir,
+        stage_epochs=tuple(config.train.stage_epochs),
+        fade_fraction=config.train.fade_fraction,
+        plateau_factor=config.optim.plateau_factor,
+        plateau_patience=config.optim.plateau_patience,
+        eval_every=config.train.eval_every,
+        log_every=config.log.every,
+        mesh=mesh,
+        seed=config.train.seed,
+        meta=meta,
+        pictures=PromptPictures(tuple(config.log.prompts)) if config.log.prompts else None,
+    )
+
+
+def train(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
+    """Trains, or goes on training, in `workdir`."""
+    trainer = build_trainer(config, workdir)
+    metrics = trainer.train(
+        save_every=config.checkpoint.save_every,
+        early_stopping_patience=config.train.early_stopping_patience,
+    )
+    if metrics and not trainer.interrupted:
+        print(
+            f"step {trainer.step}: validation loss {metrics['loss']:.4f}, "
+            f"IoU {metrics.get('iou', float('nan')):.3f}; checkpoints in {workdir / 'checkpoints'}",
+            file=sys.stderr,
+        )
+    return trainer

@@ -1,0 +1,63 @@
+"""The device mesh and what lies where on it."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from otuken_jax.errors import UserError
+
+MIN_SHARDED_SIZE = 2**16  # smaller tensors are replicated: sharding them costs more than it saves
+
+
+def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+    """A (data, fsdp) mesh over all devices; -1 for `data` takes what `fsdp` leaves.
+
+    Raises:
+        UserError: the devices cannot be arranged so.
+    """
+    devices = jax.device_count()
+    if data == -1 and devices % fsdp == 0:
+        data = devices // fsdp
+    if data * fsdp != devices:
+        raise UserError(
+            f"mesh.data={data} x mesh.fsdp={fsdp} does not make the {devices} devices present; "
+            "set them so that their product is the number of devices"
+        )
+    return jax.make_mesh((data, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+
+
+def check_batch_size(mesh: Mesh, batch_size: int) -> None:
+    """UserError unless the devices divide the batch."""
+    if batch_size % mesh.size:
+        lower = batch_size // mesh.size * mesh.size
+        raise UserError(
+            f"data.batch_size={batch_size} is not divided by {mesh.size} devices; "
+            f"use {lower or mesh.size} or {lower + mesh.size}"
+        )
+
+
+def parameter_sharding(mesh: Mesh, x) -> NamedSharding:
+    """Splits the largest axis that "fsdp" divides, of tensors large enough; replicates the rest."""
+    size = mesh.shape["fsdp"]
+    if size > 1 and x.size >= MIN_SHARDED_SIZE:
+        for axis in np.argsort(x.shape)[::-1]:
+            if x.shape[axis] % size == 0:
+                spec = [None] * x.ndim
+                spec[axis] = "fsdp"
+                return NamedSharding(mesh, PartitionSpec(*spec))
+    return replicated(mesh)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis over all devices."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This process's share of the batch to its devices, as global arrays."""
+    sharding = batch_sharding(mesh)
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}

@@ -1,0 +1,89 @@
+"""Progressive growing: which parameters train in which stage, and how a stage fades in."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from otuken_jax.models.decoder import DecoderConfig
+from otuken_jax.models.otuken3d import PARTS
+from otuken_jax.models.parameters import Params
+
+
+DEFAULT_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.2, 0.5)}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution of the training plan."""
+
+    index: int  # of the decoder's stage
+    resolution: int
+    epochs: int
+    num_steps: int = 0  # 0 if the loader does not know its length
+    fade_steps: int = 0  # alpha grows from 0 to 1 over these
+
+    def with_steps(self, steps_per_epoch: int | None, fade_fraction: float) -> "Stage":
+        """Fills in the numbers of steps; the first stage has nothing to fade in from."""
+        num_steps = self.epochs * (steps_per_epoch or 0)
+        fade_steps = int(fade_fraction * num_steps) if self.index > 0 else 0
+        return dataclasses.replace(self, num_steps=num_steps, fade_steps=fade_steps)
+
+    def alpha(self, step: int) -> float:
+        """Fade-in weight at the stage's own step number, from 0."""
+        return 1.0 if step >= self.fade_steps else (step + 1) / (self.fade_steps + 1)
+
+
+def plan_stages(
+    resolutions: tuple[int, ...], num_epochs: int, epochs: tuple[int, ...] | None = None
+) -> list[Stage]:
+    """Stages and their epochs: as given, or `num_epochs` shared out (30 / 20 / 50 % for three)."""
+    if epochs is None:
+        shares = DEFAULT_SHARES.get(len(resolutions), (1 / len(resolutions),) * len(resolutions))
+        ends = [round(num_epochs * sum(shares[: i + 1])) for i in range(len(shares))]
+        epochs = tuple(b - a for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    if len(epochs) != len(resolutions):
+        raise ValueError(f"{len(epochs)} epoch numbers for {len(resolutions)} stages")
+    return [Stage(i, r, e) for i, (r, e) in enumerate(zip(resolutions, epochs, strict=True))]
+
+
+def parameter_stage(name: str, config: DecoderConfig) -> int:
+    """The stage from which on the named parameter is used: 0 for all but the decoder's later parts."""
+    part, _, rest = name.partition(".")
+    if part != "decoder":
+        return 0
+    kind, _, rest = rest.partition(".")
+    index = rest.partition(".")[0]
+    if kind == "blocks":
+        return config.block_stage(int(index))
+    if kind == "heads":
+        return int(index)
+    if kind == "attention":
+        return config.block_stage(config.trunk_resolutions.index(int(index)))
+    return 0
+
+
+def trainable_groups(
+    params: Params, stage: int, frozen: tuple[str, ...], config: DecoderConfig
+) -> dict[str, str]:
+    """Optimizer group of every parameter that trains in `stage`; the others are absent.
+
+    Groups are named by the stage in which their parameters start. The text encoder is a group of its
+    own: it wants a lower learning rate, trained from scratch as well as pretrained.
+    """
+    groups = {}
+    for name in params:
+        part = name.partition(".")[0]
+        first = parameter_stage(name, config)
+        if part in frozen or first > stage:
+            continue
+        groups[name] = part if part == "text_encoder" else f"stage_{first}"
+    return groups
+
+
+def describe_groups(params: Params, groups: dict[str, str]) -> str:
+    """One line: how many of each part's parameters train."""
+    words = []
+    for part in PARTS:
+        names = [n for n in params if n.partition(".")[0] == part]
+        trained = sum(params[n].size for n in names if n in groups)
+        words.append(f"{part} {trained:,}/{sum(params[n].size for n in names):,}")
+    return "trainable: " + ", ".join(words)

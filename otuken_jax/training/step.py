@@ -1,0 +1,163 @@
+"""The compiled training and validation steps."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from otuken_jax.data.augment import augment
+from otuken_jax.losses.field import LossWeights, iou, total_loss
+from otuken_jax.models.decoder import KnownChart
+from otuken_jax.models.parameters import ModelDef, Params
+from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
+
+Batch = dict[str, Array]
+Metrics = dict[str, Float[Array, ""]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """What a step changes: the trainable parameters, the optimizer's state, the step count."""
+
+    params: Params
+    opt_state: optax.OptState
+    step: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """Everything of a step that does not change during a stage."""
+
+    rotation_range: float = 30.0  # degrees, either way
+    scale_range: tuple[float, float] = (0.9, 1.1)
+    jitter_strength: float = 0.1  # standard deviation of the points, in 32^3 voxels
+    chart_teaching: float = 0.5  # share of samples whose ornament is drawn on the true chart
+    loss: LossWeights = field(default_factory=LossWeights)
+
+
+def split_params(params: Params, names) -> tuple[Params, Params]:
+    """(named, others)."""
+    return {n: params[n] for n in names}, {n: x for n, x in params.items() if n not in names}
+
+
+def stage_batches(batch: Batch, key: Array, resolutions, config: StepConfig) -> list[Batch]:
+    """The augmented batch on each head's grid, all in the same pose."""
+    return [
+        augment(
+            batch,
+            key,
+            resolution,
+            rotation_range=config.rotation_range,
+            scale_range=config.scale_range,
+            jitter_strength=config.jitter_strength,
+        )
+        for resolution in resolutions
+    ]
+
+
+def loss_fn(
+    params: Params,
+    frozen: Params,
+    modeldef: ModelDef,
+    stage: int,
+    config: StepConfig,
+    batch: Batch,
+    key: Array,
+    knobs: dict[str, Array],
+) -> tuple[Float[Array, ""], Metrics]:
+    """Loss of one batch and its terms. `knobs`: alpha and band_weight, scalars that change by step."""
+    model = modeldef.bind(frozen | params)
+    augment_key, teach_key = jax.random.split(key)
+    resolutions = model.config.decoder.stage_resolutions[: stage + 1]
+    batches = stage_batches(batch, augment_key, resolutions, config)
+    use = jax.random.bernoulli(teach_key, config.chart_teaching, batch["has_chart"].shape)
+    use &= batch["has_chart"]
+    known = {
+        r: KnownChart(b["chart"], b["band"], use) for r, b in zip(resolutions, batches, strict=True)
+    }
+    outputs = model(batches[-1], stage=stage, alpha=knobs["alpha"], known=known)
+    loss, terms = total_loss(outputs, batches, config.loss, knobs["band_weight"])
+    return loss, terms | {"iou": jnp.mean(iou(outputs[-1].field, batches[-1]["sdf"]))}
+
+
+def part_norms(grads: Params) -> Metrics:
+    """Global norm of the gradient of each part of the model."""
+    parts = sorted({name.partition(".")[0] for name in grads})
+    return {
+        f"grad_norm/{part}": optax.tree.norm([g for n, g in grads.items() if n.startswith(part)])
+        for part in parts
+    }
+
+
+def make_train_step(
+    modeldef: ModelDef,
+    tx: optax.GradientTransformation,
+    stage: int,
+    config: StepConfig,
+    mesh: Mesh,
+    abstract_state: TrainState,
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`step(state, frozen, batch, key, knobs) -> (state, metrics)`, compiled once per stage.
+
+    The state is donated; `frozen` (parameters that do not train) is not. Draws come from
+    fold_in(key, step), so a resumed run repeats them.
+    """
+    state_sharding = jax.tree.map(functools.partial(parameter_sharding, mesh), abstract_state)
+
+    @functools.partial(
+        jax.jit,
+        in_shardings=(state_sharding, None, batch_sharding(mesh), None, None),
+        out_shardings=(state_sharding, replicated(mesh)),
+        donate_argnums=0,
+    )
+    def train_step(state, frozen, batch, key, knobs):
+        key = jax.random.fold_in(key, state.step)
+        (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, frozen, modeldef, stage, config, batch, key, knobs
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss} | {f"loss/{k}": v for k, v in terms.items() if k != "iou"}
+        metrics |= {"iou": terms["iou"], "grad_norm": optax.tree.norm(grads)} | part_norms(grads)
+        return TrainState(params, opt_state, state.step + 1), metrics
+
+    return train_step
+
+
+def make_eval_step(
+    modeldef: ModelDef, stage: int, config: StepConfig, mesh: Mesh
+) -> Callable[[Params, Batch, Array], Metrics]:
+    """`step(params, batch, valid) -> sums`: canonical pose, alpha 1, no true charts.
+
+    `valid` [b] is 0 for samples that only fill up the last batch. Returns weighted sums and their
+    number, so that batches add up.
+    """
+
+    @functools.partial(
+        jax.jit,
+        in_shardings=(None, batch_sharding(mesh), batch_sharding(mesh)),
+        out_shardings=replicated(mesh),
+    )
+    def eval_step(params, batch, valid):
+        model = modeldef.bind(params)
+        resolution = model.config.decoder.stage_resolutions[stage]
+        still = StepConfig(0.0, (1.0, 1.0), 0.0, loss=config.loss)
+        grid = stage_batches(batch, jax.random.key(0), [resolution], still)[0]
+        output = model(grid, stage=stage)[-1]
+
+        def sample_terms(output, sample):
+            one = jax.tree.map(lambda x: x[None], (output, sample))
+            loss, terms = total_loss([one[0]], [one[1]], config.loss, config.loss.band_final)
+            return {"loss": loss} | {f"loss/{k}": v for k, v in terms.items()}
+
+        values = jax.vmap(sample_terms)(output, grid)
+        values["iou"] = iou(output.field, grid["sdf"])
+        return {k: jnp.sum(v * valid) for k, v in values.items()} | {"count": jnp.sum(valid)}
+
+    return eval_step

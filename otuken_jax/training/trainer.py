@@ -1,0 +1,471 @@
+"""The training loop: stages, validation, plateau, early stopping, checkpoints, resume."""
+
+import dataclasses
+import logging
+import math
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from otuken_jax.errors import UserError
+from otuken_jax.models.otuken3d import Otuken3DModel
+from otuken_jax.models.parameters import split_model, update_model
+from otuken_jax.training import sharding
+from otuken_jax.training.batches import BatchPreparer, pad_batch
+from otuken_jax.training.checkpoints import Checkpoints
+from otuken_jax.training.logging import MetricsLog
+from otuken_jax.training.optimizer import (
+    EarlyStopping,
+    OptimizerConfig,
+    Plateau,
+    carry_over,
+    make_optimizer,
+    set_learning_rate,
+)
+from otuken_jax.training.stages import Stage, describe_groups, plan_stages, trainable_groups
+from otuken_jax.training.step import (
+    StepConfig,
+    TrainState,
+    make_eval_step,
+    make_train_step,
+    split_params,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteLoss(UserError):
+    """A loss term became infinite or NaN; the message names step, term and last good checkpoint."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands; goes into every checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0  # of the stage
+    epoch_step: int = 0  # batches of the epoch already trained on
+    stage_step: int = 0  # steps of the stage so far
+    plateau: Plateau | None = None
+    early_stopping: EarlyStopping | None = None
+    finished: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Progress":
+        parts = {"plateau": Plateau(**values["plateau"])}
+        parts["early_stopping"] = EarlyStopping(**values["early_stopping"])
+        return cls(**values | parts)
+
+
+class Otuken3DTrainer:
+    """Trains an `Otuken3DModel` stage by stage.
+
+    Args:
+        model: is updated in place, after every epoch.
+        train_loader: an iterable of batches, dicts with `text` (list of str), `points` [b, n, 3],
+            `mesh` (a `Meshes`) or `field` (signed distance [b, r, r, r]), `style_text` (optional);
+            or a loader of `otuken_jax.data.pipeline`, which resumes exactly.
+        val_loader: likewise, finite; without it the training loss steers plateau and stopping.
+        learning_rate: of AdamW; overrides the one in `optimizer`.
+        workdir: where checkpoints and logs go; None keeps nothing.
+        stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
+        mesh: device mesh; None puts everything on one "data" axis.
+        pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts.
+    """
+
+    def __init__(
+        self,
+        model: Otuken3DModel,
+        train_loader: Iterable,
+        val_loader: Iterable | None = None,
+        learning_rate: float = 1e-4,
+        *,
+        optimizer: OptimizerConfig | None = None,
+        step_config: StepConfig | None = None,
+        preparer: BatchPreparer | None = None,
+        workdir: str | Path | None = None,
+        stage_epochs: tuple[int, ...] | None = None,
+        fade_fraction: float = 0.1,
+        plateau_factor: float = 0.5,
+        plateau_patience: int = 5,
+        eval_every: int = 1,
+        log_every: int = 10,
+        mesh: Mesh | None = None,
+        seed: int = 0,
+        meta: dict[str, Any] | None = None,
+        pictures=None,
+    ) -> None:
+        self.model = model
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+        self.optimizer_config = dataclasses.replace(
+            optimizer or OptimizerConfig(), learning_rate=learning_rate
+        )
+        self.step_config = step_config or StepConfig()
+        self.preparer = preparer or BatchPreparer(model.config.text_encoder_name)
+        self.workdir = None if workdir is None else Path(workdir)
+        self.stage_epochs = stage_epochs
+        self.fade_fraction = fade_fraction
+        self.plateau_factor = plateau_factor
+        self.plateau_patience = plateau_patience
+        self.eval_every = eval_every
+        self.log_every = log_every
+        self.mesh = mesh or sharding.make_mesh()
+        self.key = jax.random.key(seed)
+        self.meta = meta or {}
+        self.pictures = pictures
+        self.progress = Progress()
+        self.step = 0
+        self.interrupted = False
+        self.last_checkpoint: int | None = None
+        self._signature: tuple | None = None
+        self._state: TrainState | None = None
+        self._iterator: Iterator | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._log: MetricsLog | None = None
+        self._eval_steps: dict = {}
+
+    # The state of the compiled step
+
+    def _frozen_parts(self, *, fading: bool) -> tuple[str, ...]:
+        """Pretrained encoders stay frozen; the text encoder until the last stage has faded in."""
+        frozen = {*self.model.frozen, *self.model.pretrained_parts()}
+        last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
+        if last and not fading and "text_encoder" not in self.model.frozen:
+            frozen.discard("text_encoder")
+        return tuple(sorted(frozen))
+
+    def _prepare(self, *, fading: bool = False) -> None:
+        """Builds the compiled step and the optimizer for the model's stage and frozen parts."""
+        frozen = self._frozen_parts(fading=fading)
+        modeldef, params = split_model(self.model)
+        signature = (modeldef, frozen)
+        if signature == self._signature:
+            # Between epochs the model is the truth: its owner may have loaded other weights.
+            trained = {n: jnp.copy(params[n]) for n in self._state.params}
+            self._state = dataclasses.replace(self._state, params=trained)
+            self._fixed = {n: params[n] for n in self._fixed}
+            return
+        config = self.model.config.decoder
+        groups = trainable_groups(params, self.model.stage, frozen, config)
+        logger.info("stage %d^3, %s", self.model.voxel_size, describe_groups(params, groups))
+        tx = make_optimizer(self.optimizer_config, groups)
+        params = jax.tree.map(
+            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), params
+        )
+        trained, fixed = split_params(params, groups)
+        opt_state = tx.init(trained)
+        if self._state is not None:
+            opt_state = carry_over(self._state.opt_state, opt_state)
+        opt_state = jax.tree.map(
+            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), opt_state
+        )
+        step = jax.device_put(jnp.int32(self.step), sharding.replicated(self.mesh))
+        # The step donates its state; the model keeps arrays of its own until the next sync.
+        self._state = TrainState(jax.tree.map(jnp.copy, trained), opt_state, step)
+        self._fixed = fixed
+        self._modeldef = modeldef
+        self._train_step = make_train_step(
+            modeldef, tx, self.model.stage, self.step_config, self.mesh, self._state
+        )
+        self._signature = signature
+
+    def _sync_model(self) -> None:
+        update_model(self.model, jax.tree.map(jnp.copy, self._state.params))
+
+    def params(self) -> dict[str, jax.Array]:
+        """All parameters as they are now."""
+        return self._fixed | self._state.params
+
+    # One epoch
+
+    def train_epoch(self, loader: Iterable | None = None) -> dict[str, float]:
+        """One pass over `loader` at the model's active stage; returns the mean of every metric.
+
+        A stage that was not trained before fades in over the first `fade_fraction` of the pass.
+        """
+        loader = self.train_loader if loader is None else loader
+        new = self.model.stage > 0 and self.model.stage > self.progress.stage
+        if self.model.stage != self.progress.stage:
+            self.progress = Progress(stage=self.model.stage)
+        steps = _length(loader)
+        stage = Stage(self.model.stage, self.model.voxel_size, 1)
+        stage = stage.with_steps(steps, self.fade_fraction if new else 0.0)
+        return self._run_epoch(stage, iter(loader), steps, None)
+
+    def _run_epoch(
+        self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
+    ) -> dict[str, float]:
+        self._prepare(fading=self.progress.stage_step < stage.fade_steps)
+        history: list[dict[str, float]] = []
+        pending = None
+        try:
+            while num_steps is None or self.progress.epoch_step < num_steps:
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                if self.progress.stage_step == stage.fade_steps > 0:
+                    self._sync_model()
+                    self._prepare()  # the last fade over, pretrained text may train
+                device_batch = sharding.put_batch(self.mesh, self.preparer(batch))
+                self._state, metrics = self._train_step(
+                    self._state, self._fixed, device_batch, self.key, self._knobs(stage)
+                )
+                self.step += 1
+                self.progress.stage_step += 1
+                self.progress.epoch_step += 1
+                # The metrics of the step before: reading this step's would stall the device.
+                if pending is not None:
+                    history.append(self._record(*pending, bar))
+                pending = (self.step, metrics)
+                if self.interrupted:
+                    break
+            if pending is not None:
+                history.append(self._record(*pending, bar))
+        finally:
+            self._sync_model()
+        if not self.interrupted:
+            self.progress.epoch_step = 0
+            self.progress.epoch += 1
+        if not history:
+            return {}
+        return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
+
+    def _knobs(self, stage: Stage) -> dict[str, np.ndarray]:
+        weights = self.step_config.loss
+        progress = self.progress.stage_step / max(stage.num_steps, 1)
+        band = weights.band + (weights.band_final - weights.band) * min(progress, 1.0)
+        last = stage.index == len(self.model.config.decoder.stage_resolutions) - 1
+        alpha = stage.alpha(self.progress.stage_step)
+        band = band if last else weights.band
+        return {"alpha": np.float32(alpha), "band_weight": np.float32(band)}
+
+    def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
+        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                good = "none was saved yet"
+                if self.last_checkpoint is not None:
+                    good = f"{self._checkpoints.directory / str(self.last_checkpoint)}"
+                raise NonFiniteLoss(
+                    f"step {step}: {name} is {value}; the last good checkpoint: {good}. "
+                    "Lower optim.learning_rate or look at the data of this step"
+                )
+        if bar is not None:
+            bar.update()
+            bar.set_postfix(loss=f"{values['loss']:.3f}", iou=f"{values['iou']:.3f}")
+        if self._log is not None and step % self.log_every == 0:
+            self._log.scalars(step, values | {"learning_rate": self.learning_rate})
+        return values
+
+    @property
+    def learning_rate(self) -> float:
+        plateau = self.progress.plateau
+        return plateau.learning_rate if plateau else self.optimizer_config.learning_rate
+
+    def validate(self, loader: Iterable | None = None) -> dict[str, float]:
+        """Means over the validation set at the active stage: alpha 1, canonical pose."""
+        loader = self.val_loader if loader is None else loader
+        if loader is None:
+            return {}
+        modeldef, params = split_model(self.model)
+        if modeldef not in self._eval_steps:
+            # One compilation per stage; older stages' are not needed again.
+            step = make_eval_step(modeldef, self.model.stage, self.step_config, self.mesh)
+            self._eval_steps = {modeldef: step}
+        sums: dict[str, float] = {}
+        size = None
+        for batch in loader:
+            batch = self.preparer(batch)
+            size = size or len(batch["has_text"])
+            batch, valid = pad_batch(batch, size)
+            put = sharding.put_batch(self.mesh, batch | {"valid": valid})
+            valid = put.pop("valid")
+            values = jax.device_get(self._eval_steps[modeldef](params, put, valid))
+            sums = {k: sums.get(k, 0.0) + float(v) for k, v in values.items()}
+        count = sums.pop("count")
+        return {k: v / count for k, v in sums.items()}
+
+    # The whole run
+
+    def train(
+        self, num_epochs: int = 100, save_every: int = 5, early_stopping_patience: int | None = 10
+    ) -> dict[str, float]:
+        """Trains every stage up to the model's voxel size; returns the last validation metrics.
+
+        With a workdir it saves every `save_every` epochs and at each new best, resumes from the newest
+        good checkpoint, and on SIGTERM saves and returns with `interrupted` set.
+        """
+        resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
+        plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
+        steps = _length(self.train_loader)
+        stages = [stage.with_steps(steps, self.fade_fraction) for stage in plan]
+        self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
+        self._iterator = iter(self.train_loader)
+        resumed = self._open_workdir(stages)
+        previous = signal.signal(signal.SIGTERM, self._on_sigterm)
+        metrics: dict[str, float] = {}
+        try:
+            for stage in stages[self.progress.stage :]:
+                if stage.index != self.progress.stage:
+                    self.progress = self._new_stage_progress(stage, early_stopping_patience)
+                self.model.set_voxel_size(stage.resolution)
+                if not (resumed and self.progress.finished):
+                    metrics = self._train_stage(stage, steps, save_every)
+                resumed = False
+                if self.interrupted:
+                    break
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            if self._log is not None:
+                self._log.close()
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+        return metrics
+
+    def _new_stage_progress(self, stage: Stage, patience: int | None) -> Progress:
+        plateau = Plateau(
+            self.optimizer_config.learning_rate, self.plateau_factor, self.plateau_patience
+        )
+        return Progress(
+            stage=stage.index, plateau=plateau, early_stopping=EarlyStopping(patience)
+        )
+
+    def _train_stage(self, stage: Stage, steps: int | None, save_every: int) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        total = None if steps is None else steps * stage.epochs
+        with tqdm(
+            total=total,
+            initial=self.progress.stage_step,
+            desc=f"{stage.resolution}^3",
+            unit="step",
+            mininterval=1.0,
+        ) as bar:
+            while self.progress.epoch < stage.epochs and not self.progress.finished:
+                self._prepare(fading=self.progress.stage_step < stage.fade_steps)
+                set_learning_rate(self._state.opt_state, self.learning_rate)
+                means = self._run_epoch(stage, self._batches(), steps, bar)
+                if self.interrupted:
+                    self._save(metrics.get("loss", math.inf))
+                    logger.warning("stopped by SIGTERM at step %d, saved", self.step)
+                    break
+                last = self.progress.epoch == stage.epochs
+                if self.progress.epoch % self.eval_every and not last:
+                    continue
+                metrics = self.validate() or means
+                self._after_validation(stage, metrics, save_every, last)
+        return metrics
+
+    def _after_validation(
+        self, stage: Stage, metrics: dict[str, float], save_every: int, last: bool
+    ) -> None:
+        progress = self.progress
+        if self._log is not None:
+            self._log.scalars(self.step, metrics | {"resolution": stage.resolution}, split="val")
+        best = metrics["loss"] < progress.early_stopping.best
+        stop = progress.early_stopping.step(metrics["loss"])
+        if progress.stage_step >= stage.fade_steps:
+            progress.plateau.step(metrics["loss"])
+        progress.finished = stop or last
+        if stop and not last:
+            logger.info("stage %d^3 stopped early, no better loss", stage.resolution)
+        if best or progress.finished or progress.epoch % save_every == 0:
+            self._save(metrics["loss"])
+        if self.pictures is not None and self._log is not None:
+            self.pictures(self, self._log)
+
+    def _batches(self) -> Iterator:
+        """A loader that knows its length goes on for ever; any other starts anew each epoch."""
+        if _resumable(self._iterator):
+            return self._iterator
+        self.progress.epoch_step = 0
+        return iter(self.train_loader)
+
+    def _on_sigterm(self, signum, frame) -> None:
+        self.interrupted = True
+
+    # Checkpoints
+
+    def _open_workdir(self, stages: list[Stage]) -> bool:
+        """Opens log and checkpoints; restores the newest good one. True if there was one."""
+        if self.workdir is None:
+            return False
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self._checkpoints = Checkpoints(self.workdir / "checkpoints")
+        step = self._checkpoints.newest_good()
+        self._log = MetricsLog(self.workdir, resume_step=step)
+        if step is None:
+            return False
+        meta = self._checkpoints.read_meta(step)
+        self.progress = Progress.from_dict(meta["progress"])
+        self.step = self.last_checkpoint = step
+        self.model.set_voxel_size(meta["voxel_size"])
+        self._prepare(
+            fading=self.progress.stage_step < stages[self.progress.stage].fade_steps
+        )
+        data = self._iterator if _resumable(self._iterator) else None
+        restored = self._checkpoints.restore(
+            step, _abstract(self._saved_params()), _abstract(self._state.opt_state),
+            data_iterator=data,
+        )
+        trained = {n: restored.params[n] for n in self._state.params}
+        self._fixed |= {n: x for n, x in restored.params.items() if n in self._fixed}
+        self._state = TrainState(
+            trained, restored.opt_state, jax.device_put(jnp.int32(step), sharding.replicated(self.mesh))
+        )
+        update_model(self.model, jax.tree.map(jnp.copy, self.params()))
+        logger.info("resumed from step %d", step)
+        return True
+
+    def _saved_params(self) -> dict[str, jax.Array]:
+        """All but frozen pretrained weights, which the meta names by source and sha256."""
+        parts = self._signature[1]
+        skipped = [p for p in parts if p in self.model.pretrained_parts()]
+        return {n: x for n, x in self.params().items() if n.partition(".")[0] not in skipped}
+
+    def _save(self, loss: float) -> None:
+        if self._checkpoints is None or self.step == self.last_checkpoint:
+            return
+        meta = self.meta | {
+            "step": self.step,
+            "voxel_size": self.model.voxel_size,
+            "model": dataclasses.asdict(self.model.config),
+            "pretrained": [list(p) for p in self.model.pretrained],
+            "progress": self.progress.to_dict(),
+        }
+        self._checkpoints.save(
+            self.step,
+            self._saved_params(),
+            self._state.opt_state,
+            meta,
+            stage=self.progress.stage,
+            loss=loss,
+            data_iterator=self._iterator if _resumable(self._iterator) else None,
+        )
+        self.last_checkpoint = self.step
+
+
+def _length(loader: Iterable) -> int | None:
+    """Batches per epoch, if the loader knows."""
+    steps = getattr(loader, "steps_per_epoch", None)
+    return steps if steps is not None else len(loader) if hasattr(loader, "__len__") else None
+
+
+def _resumable(iterator: Iterator) -> bool:
+    """Whether it is a grain iterator, whose position a checkpoint can hold."""
+    return hasattr(iterator, "get_state")
+
+
+def _abstract(tree: Any) -> Any:
+    """Shapes, dtypes and shardings in place of arrays."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
