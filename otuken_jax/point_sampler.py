@@ -1,6 +1,7 @@
 """Point-E's two stages: CLIP embeddings to 1024 coloured points, then to 4096."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -81,7 +82,7 @@ class PointCloudSampler:
     Each sample draws from its own key, so a result does not depend on the rest of the batch.
     """
 
-    def __init__(self, models: list[nnx.Module], stages: list[StageConfig]):
+    def __init__(self, models: Sequence[nnx.Module], stages: Sequence[StageConfig]):
         self._states, self._stages = [], []
         for model, stage in zip(models, stages, strict=True):
             graphdef, state = nnx.split(model)
@@ -89,7 +90,7 @@ class PointCloudSampler:
             self._stages.append(jax.jit(partial(_sample_stage_from_keys, graphdef, stage)))
 
     def __call__(
-        self, key: Array, batch_size: int, embeddings: list[Array | None]
+        self, key: Array, batch_size: int, embeddings: Sequence[Array | None]
     ) -> Float[Array, "b n 6"]:
         """Clouds in raw units: x, y, z about [-0.5, 0.5], then red, green, blue about 0 to 255.
 

@@ -1,0 +1,194 @@
+"""Text and images to clouds, with tiny networks in a folder of converted weights."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+from safetensors.numpy import save_file
+
+from otuken_jax import point_generation, points
+from otuken_jax.diffusion import KarrasConfig
+from otuken_jax.errors import UserError, run_command
+from otuken_jax.models.clip import CLIP, CLIPConfig, preprocess_image
+from otuken_jax.models.point_e import PointDiffusionConfig, PointDiffusionTransformer
+from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
+from otuken_jax.point_sampler import PointCloudSampler, StageConfig
+
+CLIP_TINY = CLIPConfig(
+    projection_dim=12,
+    vocab_size=30,
+    context_length=16,
+    text_width=16,
+    text_mlp_width=32,
+    text_layers=1,
+    text_heads=2,
+    image_size=28,
+    patch_size=14,
+    vision_width=16,
+    vision_mlp_width=32,
+    vision_layers=1,
+    vision_heads=2,
+)
+VECTOR = PointDiffusionConfig(16, 1, 2, condition="vector", condition_dim=12)
+GRID = dataclasses.replace(VECTOR, condition="grid", condition_dim=16, grid_tokens=4)
+NETWORKS = {
+    "clip": (CLIP, CLIP_TINY),
+    "point-e/base40M-textvec": (PointDiffusionTransformer, VECTOR),
+    "point-e/base40M-imagevec": (PointDiffusionTransformer, VECTOR),
+    "point-e/base40M": (PointDiffusionTransformer, GRID),
+    "point-e/upsample": (PointDiffusionTransformer, dataclasses.replace(GRID, low_res=True)),
+}
+STAGES = (
+    StageConfig(6, "cosine", KarrasConfig(3, sigma_max=2.0)),
+    StageConfig(10, "linear", KarrasConfig(3, sigma_max=2.0, s_churn=0.0)),
+)
+
+
+def make_network(name):
+    make, config = NETWORKS[name]
+    model = nnx.eval_shape(lambda: make(config, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    state = nnx.state(model)
+    for path, leaf in nnx.to_flat_state(state):
+        leaf.set_value(jnp.asarray(0.2 * rng.normal(size=leaf.get_value().shape), jnp.float32))
+        if path[-1] == "scale":
+            leaf.set_value(1 + leaf.get_value())
+    nnx.update(model, state)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    from transformers import CLIPTokenizer
+
+    root = tmp_path_factory.mktemp("weights")
+    for name, (_, config) in NETWORKS.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        flat = nnx.to_flat_state(nnx.state(make_network(name)))
+        arrays = {"/".join(map(str, p)): np.asarray(leaf.get_value()) for p, leaf in flat}
+        save_file(arrays, folder / WEIGHTS_FILE)
+        card = Card(name, dataclasses.asdict(config), "test", {}, "", "float32", 0, [], 1)
+        (folder / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))
+    letters = [*"abcdeovz", *(f"{c}</w>" for c in "abcdeovz")]
+    names = [*letters, "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {name: i for i, name in enumerate(names)}
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(root / "clip")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch):
+    monkeypatch.setattr("otuken_jax.compile_cache.enable_compile_cache", lambda: None)
+    monkeypatch.setattr(point_generation, "TEXT_STAGES", STAGES)
+    monkeypatch.setattr(point_generation, "IMAGE_STAGES", STAGES)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    rng = np.random.default_rng(3)
+    path = tmp_path / "photo.png"
+    Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_text_to_cloud_file(weights, tmp_path, capsys):
+    out = tmp_path / "clouds" / "cloud.ply"
+    arguments = ["--text", "a bad vazo", "--weights", str(weights), "--out", str(out)]
+    assert run_command(functools.partial(points.main, arguments)) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    data = out.read_bytes()
+    assert b"element vertex 16\n" in data
+    points.main([*arguments, "--seed", "1"])
+    assert out.read_bytes() != data
+
+
+def test_text_reaches_the_base_network_as_a_unit_vector_and_the_upsampler_not(weights):
+    clouds = point_generation.text_to_clouds(["a vazo", "bead"], weights, seed=4)
+    clip = make_network("clip")
+    # a, v, a, z, o</w> and b, e, a, d</w> between start (16) and end (17)
+    ids = [[16, 8, 6, 0, 7, 13, 17], [16, 1, 4, 0, 11, 17, 17]]
+    embedding = jax.jit(lambda clip, ids: clip.encode_text(ids))(clip, jnp.array(ids))
+    embedding = embedding / jnp.linalg.norm(embedding, axis=-1, keepdims=True)
+    networks = [make_network(f"point-e/{name}") for name in ("base40M-textvec", "upsample")]
+    want = PointCloudSampler(networks, STAGES)(jax.random.key(4), 2, [embedding, None])
+    assert clouds.shape == (2, 16, 6)
+    np.testing.assert_allclose(clouds, want, atol=2e-2)
+    assert np.abs(clouds[0] - clouds[1]).max() > 1
+
+
+@pytest.mark.parametrize("model", ["base40M", "base40M-imagevec"])
+def test_image_reaches_both_stages(weights, picture, tmp_path, model):
+    out = tmp_path / "cloud.ply"
+    arguments = ["--image", str(picture), "--weights", str(weights), "--out", str(out)]
+    points.main([*arguments, "--model", model, "--seed", "4"])
+    clip = make_network("clip")
+    pixels = jnp.asarray(preprocess_image(Image.open(picture), 28))[None]
+    vector, grid = jax.jit(lambda c, x: (c.encode_image(x), c.encode_grid(x)))(clip, pixels)
+    base = grid if model == "base40M" else vector / jnp.linalg.norm(vector)
+    networks = [make_network(f"point-e/{name}") for name in (model, "upsample")]
+    want = PointCloudSampler(networks, STAGES)(jax.random.key(4), 1, [base, grid])
+    body = out.read_bytes().split(b"end_header\n")[1]
+    records = np.frombuffer(body, [("position", "<f4", 3), ("color", "u1", 3)])
+    np.testing.assert_allclose(records["position"], want[0, :, :3], atol=1e-4)
+    np.testing.assert_allclose(records["color"], np.clip(want[0, :, 3:], 0, 255), atol=0.52)
+
+
+def test_a_missing_weight_names_the_command_that_brings_it(weights, tmp_path, picture, capsys):
+    out = ["--out", str(tmp_path / "cloud.ply")]
+    empty = ["--weights", str(tmp_path / "none"), *out]
+    assert run_command(lambda: points.main(["--text", "a vase", *empty])) == 2
+    message = capsys.readouterr().err
+    folder = tmp_path / "none" / "clip"
+    assert f"`python -m porting clip openai/clip-vit-large-patch14 --out {folder}`" in message
+    assert message.count("\n") == 1
+    image = ["--image", str(picture), "--model", "base300M", "--weights", str(weights), *out]
+    assert run_command(lambda: points.main(image)) == 2
+    folder = weights / "point-e" / "base300M"
+    assert (
+        f"`python -m porting point-e/base300M base300M --out {folder}`" in capsys.readouterr().err
+    )
+
+
+def test_the_named_commands_exist():
+    from porting.registry import NETWORKS
+
+    for name in [point_generation.TEXT_MODEL, *point_generation.IMAGE_MODELS, "upsample"]:
+        assert name in NETWORKS[f"point-e/{name}"].published
+    assert NETWORKS["clip"].hub
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text", "  "], "empty"),
+        (["--text", "a " * 15], "has 17 CLIP tokens, 16 can be read"),
+        (["--image", "nothing.png"], "cannot read the picture nothing.png"),
+        (["--image", "PICTURE", "--model", "base2B"], "no image model 'base2B'"),
+        (["--text", "a", "--out", "cloud.obj"], "must end in .ply"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(weights, tmp_path, picture, arguments, message):
+    arguments = [str(picture) if a == "PICTURE" else a for a in arguments]
+    common = ["--weights", str(weights), "--out", str(tmp_path / "cloud.ply")]
+    with pytest.raises(UserError, match=message):
+        points.main([*common, *arguments])
+    assert not (tmp_path / "cloud.ply").exists()
+
+
+def test_transparent_pictures_get_a_white_background(tmp_path):
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert np.all(np.asarray(point_generation.read_image(tmp_path / "clear.png")) == 255)
+
+
+def test_help_says_that_turkish_reaches_clip_only_through_the_users_words(capsys):
+    with pytest.raises(SystemExit):
+        points.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Turkish reaches it only through your own words" in text
