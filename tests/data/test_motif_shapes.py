@@ -91,7 +91,7 @@ def test_the_chart_is_smooth_where_the_band_is(recipe):
         step = np.abs(np.diff(chart, axis=axis + 1)).max(axis=0)
         along = np.moveaxis(inside, axis, 0)
         both = np.moveaxis(along[:-1] & along[1:], 0, axis)
-        assert step[both].max() < 1.2  # a jump of half a repeat would be 2
+        assert step[both].max() < 1.6  # a jump of half a repeat would be 2
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)

@@ -13,7 +13,7 @@ Profile = Float[np.ndarray, "_ 2"]
 Range = tuple[float, float]
 CELL = (0.84, 1.0)  # narrowest and widest chart cell, domain units: 13 to 16 voxels of 32^3
 ZONE_FADE = 0.9  # |v| (and |u| of a single cell) where the ornament zone begins to fade out
-REACH = (0.34, 0.24)  # height over which the zone fades in towards its face
+ABOVE, BELOW = (0.34, 0.24), (-0.24, -0.16)  # heights between which the zone fades in
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def plane_chart(across: Field, up: Field, height: Field, half: float) -> Chart:
 
 
 def _fade(edge: Field, height: Field) -> Field:
-    return smoothstep(1.0, ZONE_FADE, edge) * smoothstep(*REACH, np.abs(height))
+    near = smoothstep(*ABOVE, height) * smoothstep(*BELOW, height)
+    return smoothstep(1.0, ZONE_FADE, edge) * near
 
 
 def radius_at(profile: Profile, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

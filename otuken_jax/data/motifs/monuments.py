@@ -25,10 +25,16 @@ EDGE_MARGIN = 0.08  # inside the outline of a face, over which the ornament fade
 DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
 
 
+def _half_thickness(body: float, thickness: float) -> float:
+    """Half of a slab's thickness by its form; an engraved slab keeps `thickness` too."""
+    least = (thickness + RELIEF_DEPTH) / 2
+    return least * max(1.0, blend(body, 1.0, 1.35, 1.75))
+
+
 def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
     """Karo çini: an upright slab that looks to +x, ornament on its face."""
     half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
-    half_x = max(blend(body, 0.14, 0.24, 0.36), (thickness + RELIEF_DEPTH) / 2 * (1.2 + 0.4 * body))
+    half_x = _half_thickness(body, thickness)
     bevel = max(0.0, 0.33 * (1 + corner)) * min(half_y, half_z)
     cell = min(half_y, half_z) - 0.06
 
@@ -76,7 +82,7 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
         [(0.9, wall), (0.5 * (0.9 + ring), wall + 0.03 + 0.5 * rise + swell), (ring - 0.02, top)]
     )
     profile = fit(
-        [(0.8, 0.0), (0.8, wall - 0.08), *slope, (ring, top + 0.16), (ring - 0.1, top + 0.22)]
+        [(0.78, 0.0), (0.78, wall - 0.08), *slope, (ring, top + 0.16), (ring - 0.1, top + 0.22)]
     )
     wall_radius, bottom = profile[0]
     half_y = 0.22
@@ -102,7 +108,7 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
 def stele(height: float, body: float, crest: float, thickness: float) -> Surface:
     """Bengü taş: an inscribed slab facing +x on a tortoise, its top flat, round or gabled."""
     half_y = blend(height, 0.74, 0.61, 0.5)
-    half_x = max(blend(body, 0.16, 0.24, 0.36), (thickness + RELIEF_DEPTH) / 2 * (1.2 + 0.4 * body))
+    half_x = _half_thickness(body, thickness)
     t = np.linspace(0, np.pi, 13)
     kind = round(crest)
     rise = half_y * (0.85 + 0.5 * (crest - kind))

@@ -50,14 +50,18 @@ def mouth(profile: Profile) -> Profile:
     return np.array([(0, top - 0.4 * rim), (rim, top), (rim, top + 0.3), (0, top + 0.3)])
 
 
-def hollow(profile: Profile, thickness: float) -> Profile:
-    """The cavity of a vessel, as wide and deep as its walls allow; at least a shallow mouth."""
+def hollow(profile: Profile, thickness: float, ornament_top: float) -> Profile:
+    """The cavity of a vessel, as wide and deep as its walls allow; at least a shallow mouth.
+
+    Up to the height `ornament_top` the wall is thicker, as engraving takes its depth from it.
+    """
     top_radius, top = profile[-1]
-    wall = thickness + RELIEF_DEPTH  # engraving takes its depth from the wall
+    wall = thickness + RELIEF_DEPTH
     outline = np.array([(0, profile[0, 1]), *profile, (top_radius, top + 1), (0, top + 1)])
     z, r = np.linspace(profile[0, 1] + wall, top, 16), np.linspace(0, top_radius, 40)
     depth = revolved_distance(*np.meshgrid(r, z), outline)
-    inner = np.where(depth <= -wall, r, 0.0).max(axis=1)
+    walls = np.where(z < ornament_top, wall, thickness)[:, None]
+    inner = np.where(depth <= -walls, r, 0.0).max(axis=1)
     inner = np.minimum.accumulate(inner[::-1])[::-1]  # never wider below than above
     wide = inner > thickness / 2
     if wide.sum() < 4:

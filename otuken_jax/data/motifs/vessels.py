@@ -2,6 +2,8 @@
 or 1, and the least `thickness`; it returns a centred `Surface` with longest side 1.8.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from otuken_jax.data.motifs.charts import Parts, Surface, plane_chart
@@ -9,6 +11,7 @@ from otuken_jax.data.motifs.primitives import (
     polygonal_radius,
     revolved_distance,
     smooth_profile,
+    smoothstep,
     tube_distance,
 )
 from otuken_jax.data.motifs.profiles import blend, closed, fit, hollow, revolved
@@ -39,7 +42,7 @@ def vase(height: float, belly: float, neck: float, thickness: float) -> Surface:
     )
     bottom = profile[0, 1]
     room = (bottom + 0.1 * shoulder, bottom + 0.88 * shoulder)
-    return revolved(profile, room, cavity=hollow(profile, thickness))
+    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
 
 
 def bottle(height: float, body: float, neck: float, thickness: float) -> Surface:
@@ -62,7 +65,8 @@ def bottle(height: float, body: float, neck: float, thickness: float) -> Surface
         )
     )
     bottom = profile[0, 1]
-    return revolved(profile, (bottom + 0.06, bottom + 0.94), cavity=hollow(profile, thickness))
+    room = (bottom + 0.06, bottom + 0.94)
+    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
 
 
 def bowl(depth: float, wall: float, foot: float, thickness: float) -> Surface:
@@ -73,13 +77,13 @@ def bowl(depth: float, wall: float, foot: float, thickness: float) -> Surface:
     middle = blend(wall, 0.58, 0.73, 0.78)
     ring = max(blend(wall, 0.36, 0.44, 0.52), thickness / 2)
     curve = smooth_profile(
-        [(base, stand), (middle, stand + 0.45 * height), (0.78, stand + height - 0.14)]
+        [(base, stand), (middle, stand + 0.45 * height), (0.78, stand + height - 0.2)]
     )
-    rim = [(0.9, stand + height - 0.06), (0.9, stand + height)]  # outreaches the relief
+    rim = [(0.9, stand + height - 0.04), (0.9, stand + height)]  # outreaches the relief
     profile = fit([(ring + 0.06, 0.0), (ring, stand - 0.05), *curve, *rim])
     bottom, top = profile[0, 1], profile[-1, 1]
-    room = (bottom + stand + 0.04, top - 0.18)
-    return revolved(profile, room, cavity=hollow(profile, thickness))
+    room = (bottom + stand + 0.04, top - 0.22)
+    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
 
 
 def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
@@ -101,7 +105,9 @@ def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
             r = r * np.float32(1 + LOBE) / (1 + LOBE * np.cos(6 * np.arctan2(y, x)))
         well_depth = np.maximum(np.float32(well) - bend * round_r**2, 0)
         height = (z - rim_height + well_depth) / np.hypot(1, 2 * bend * round_r)
-        return Parts(revolved_distance(r, z, outline), plane_chart(y, -x, height, 0.52))
+        chart = plane_chart(y, -x, height, 0.52)
+        chart = replace(chart, zone=chart.zone * smoothstep(0.85, 0.75, r))  # off the thin edge
+        return Parts(revolved_distance(r, z, outline), chart)
 
     return Surface(parts)
 
@@ -129,7 +135,8 @@ def candlestick(height: float, base: float, tray: float, thickness: float) -> Su
         ]
     )
     bottom = profile[0, 1]
-    return revolved(profile, (bottom + 0.12, bottom + 0.99), cavity=hollow(profile, thickness))
+    room = (bottom + 0.12, bottom + 0.99)
+    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
 
 
 def jug(height: float, body: float, handle: float, thickness: float) -> Surface:
@@ -168,7 +175,7 @@ def jug(height: float, body: float, handle: float, thickness: float) -> Surface:
 
     bottom = profile[0, 1]
     room = (bottom + 0.06, bottom + 1.1)
-    standing = revolved(profile, room, cavity=hollow(profile, thickness), rest=rest)
+    standing = revolved(profile, room, cavity=hollow(profile, thickness, room[1]), rest=rest)
     off_centre = np.float32((path[:, 1].max() + tube - profile[:, 0].max()) / 2)
 
     def parts(x, y, z, repeats):
