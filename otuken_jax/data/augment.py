@@ -63,13 +63,14 @@ def augment(
     fields, chart = _resample(volumes, angle, scale, resolution)
     turn = _rotation(angle)
     points = jnp.einsum("bpi,bji->bpj", batch["points"], turn, precision="highest")
-    shape = points.shape[1:]
-    noise = jax.vmap(lambda k: jax.random.normal(k, shape))(keys[:, 2])
-    noise = jitter_strength * voxel_size(JITTER_RESOLUTION) * noise
+    points = scale[:, None, None] * points
+    if jitter_strength:  # the noise takes long to compile, and validation has none
+        noise = jax.vmap(lambda k: jax.random.normal(k, points.shape[1:]))(keys[:, 2])
+        points = points + jitter_strength * voxel_size(JITTER_RESOLUTION) * noise
     augmented = {
         **fields,
         "chart": chart,
-        "points": scale[:, None, None] * points + noise,
+        "points": points,
         "normals": jnp.einsum("bpi,bji->bpj", batch["normals"], turn, precision="highest"),
         "pose": jnp.stack([angle, jnp.log(scale)], axis=1),
     }

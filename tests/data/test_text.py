@@ -164,7 +164,7 @@ def test_pruned_encoder_gives_the_same_bits(turkish):
     kept_texts = CORPUS[:2]
     pruned, kept = vocabulary.prune_tokenizer(turkish, kept_texts)
     assert pruned.vocab_size == len(kept) < turkish.vocab_size
-    config = T5Config(turkish.vocab_size + 12, 16, 4, 24, 2, 2, per_layer_bias=True)
+    config = T5Config(turkish.vocab_size + 12, 16, 4, 24, 1, 2, per_layer_bias=True)
     encoder = T5Encoder(config, rngs=nnx.Rngs(0))
     old, new = turkish.tokenize(kept_texts, 48), pruned.tokenize(kept_texts, 48)
     assert not np.array_equal(old.ids, new.ids)
