@@ -74,6 +74,9 @@ def table_command(argv: list[str]) -> int:
     parser.add_argument("--config", action="append", help="only these published sizes")
     args = parser.parse_args(argv)
     networks = [find_network(name) for name in args.network] or list(NETWORKS.values())
+    known = [name for network in networks for name in network.configs]
+    if unknown := [name for name in args.config or [] if name not in known]:
+        raise UserError(f"no published size {unknown[0]!r}; there are {', '.join(known)}")
     print_table(networks, args.config)
     return 0
 

@@ -72,15 +72,19 @@ def pin(address: str, sha256: str) -> None:
         UserError: the record holds another hash.
     """
     record = cache_folder() / "sha256.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{record}.lock"):
-        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        if known.setdefault(address, sha256) != sha256:
-            raise UserError(
-                f"{address} has SHA-256 {sha256} but was {known[address]} when it was first "
-                f"downloaded; if the change is intended, delete its line in {record}"
-            )
-        write_atomically(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{record}.lock"):
+            known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+            first = known.setdefault(address, sha256)
+            write_atomically(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the record of hashes {record} cannot be kept: {error}") from error
+    if first != sha256:
+        raise UserError(
+            f"{address} has SHA-256 {sha256} but was {first} when it was first downloaded; if the "
+            f"change is intended, delete its line in {record}"
+        )
 
 
 def download(url: str) -> Path:
@@ -120,7 +124,7 @@ def _fetch_with_retries(url: str, part: Path) -> None:
         except urllib.error.HTTPError as error:
             reason = f"HTTP {error.code} {error.reason}"
             if error.code == 416:  # what lies here is no beginning of what is there
-                part.unlink()
+                part.unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
                 raise UserError(f"{url} cannot be downloaded: {reason}") from error
         # URLError wraps what fails before the answer; the others break off within it.
@@ -128,11 +132,10 @@ def _fetch_with_retries(url: str, part: Path) -> None:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         except (ConnectionError, TimeoutError) as error:
             reason = str(error)
-    size = part.stat().st_size if part.is_file() else 0
-    raise UserError(
-        f"{url} cannot be downloaded: {reason} ({ATTEMPTS} attempts); {size:,} bytes are kept, "
-        "the same command resumes"
-    )
+    advice = "try again later"
+    if part.is_file() and part.with_name(part.name + ".etag").is_file():
+        advice = f"{part.stat().st_size:,} bytes are kept, the same command resumes"
+    raise UserError(f"{url} cannot be downloaded: {reason} ({ATTEMPTS} attempts); {advice}")
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -146,9 +149,13 @@ def _fetch(url: str, part: Path) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.headers.get_content_type() == "text/html":
             raise UserError(f"{url} gives a web page instead of weights (a login page or proxy?)")
-        if response.status != 206:
+        if response.status == 206:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                raise ConnectionError("the server resumes at another place than asked")
+        else:
             have = 0
             tag.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)  # before the new tag: the two must never be mixed
             etag = response.headers.get("ETag", "")
             if etag.startswith('"'):  # only a strong tag vouches for every byte
                 tag.write_text(etag, encoding="utf-8")

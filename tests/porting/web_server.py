@@ -71,42 +71,36 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body):
-        path, asked = self.path.split("?")[0], self.headers.get("Range")
+        path = self.path.split("?")[0]
         page = self.server.pages.get(path)
         status = 404 if page is None else page.statuses.pop(0) if page.statuses else 200
-        sent = 0
-        if status != 200:
-            self.send_response(status)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        else:
-            sent = self.send_page(page, asked, body=body)
-        self.server.log.append((self.command, path, asked, sent))
-
-    def send_page(self, page, asked, *, body):
-        content, status = page.content, 200
-        same = self.headers.get("If-Range") in (None, page.etag if page.tagged else "")
-        if asked and same:
-            begin = int(asked.removeprefix("bytes=").split("-")[0])
-            status, content = 206, content[begin:]
+        content, headers = b"", {"X-Error-Code": "RepoNotFound"}
+        asked = self.headers.get("Range")
+        if status == 200:
+            status, content, headers = self.choose(page, asked)
         self.send_response(status)
-        if status == 206:
-            total = len(page.content)
-            self.send_header("Content-Range", f"bytes {begin}-{total - 1}/{total}")
-        if page.tagged:
-            self.send_header("ETag", page.etag)
-        for name, value in {"Content-Type": page.content_type, **page.headers}.items():
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if not body:
-            return 0
-        if page.breaks:
+            content = b""
+        elif page is not None and page.breaks:
             content = content[: page.breaks.pop(0)]
             self.close_connection = True
+        # Before the last byte goes out: the client may look at the log as soon as it has it.
+        self.server.log.append((self.command, path, asked, len(content)))
         self.wfile.write(content)
-        return len(content)
+
+    def choose(self, page, asked):
+        """Status, content and headers for a page: a part of it if the client holds the rest."""
+        headers = {"Content-Type": page.content_type, **page.headers}
+        if page.tagged:
+            headers["ETag"] = page.etag
+        if not asked or self.headers.get("If-Range") not in (None, headers.get("ETag")):
+            return 200, page.content, headers
+        begin, total = int(asked.removeprefix("bytes=").split("-")[0]), len(page.content)
+        headers["Content-Range"] = f"bytes {begin}-{total - 1}/{total}"
+        return 206, page.content[begin:], headers
 
     def log_message(self, *args):
         pass
