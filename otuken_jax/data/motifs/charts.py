@@ -11,7 +11,7 @@ from otuken_jax.data.motifs.primitives import smoothstep
 Field = Float[np.ndarray, "*shape"]
 Profile = Float[np.ndarray, "_ 2"]
 Range = tuple[float, float]
-CELL = (0.84, 1.0)  # narrowest and widest chart cell, domain units: 13 to 16 voxels of 32^3
+CELL_LENGTH = 1.0  # longest chart cell along v, domain units: 16 voxels of a 32^3 grid
 ZONE_FADE = 0.9  # |v| (and |u| of a single cell) where the ornament zone begins to fade out
 ABOVE, BELOW = (0.34, 0.24), (-0.24, -0.16)  # heights between which the zone fades in
 
@@ -36,12 +36,7 @@ class Parts:
     cavity: Field | None = None
 
 
-@dataclass(frozen=True)
-class Surface:
-    """A host of fixed form: `parts(x, y, z, repeats)`, and how many repeats suit its zone."""
-
-    parts: Callable[[Field, Field, Field, int], Parts]
-    repeats: int = 1
+Surface = Callable[[Field, Field, Field], Parts]  # a host of fixed form at points x, y, z
 
 
 def ring_chart(
@@ -90,13 +85,6 @@ def _arc_length(profile: Profile, zone: Range) -> tuple[np.ndarray, np.ndarray]:
 def fit_zone(profile: Profile, room: Range) -> Range:
     """The zone inside `room`, at most one widest cell long, about the middle of the room."""
     heights, length = _arc_length(profile, room)
-    spare = max(0.0, length[-1] - CELL[1]) / 2
+    spare = max(0.0, length[-1] - CELL_LENGTH) / 2
     low, high = np.interp([spare, length[-1] - spare], length, heights)
     return float(low), float(high)
-
-
-def count_repeats(profile: Profile, zone: Range) -> int:
-    """Repeats round the zone that make a chart cell nearest to square, three to six."""
-    heights, length = _arc_length(profile, zone)
-    girth = 2 * np.pi * radius_at(profile, heights).mean()
-    return int(np.clip(round(girth / np.clip(length[-1], *CELL)), 3, 6))

@@ -22,6 +22,7 @@ from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
 TOP = CANONICAL_SIZE / 2
 EDGE_MARGIN = 0.08  # inside the outline of a face, over which the ornament fades in
+TENT_REPEATS = 5  # one of them is the door's
 DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
 
 
@@ -38,21 +39,21 @@ def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
     bevel = max(0.0, 0.33 * (1 + corner)) * min(half_y, half_z)
     cell = min(half_y, half_z) - 0.06
 
-    def parts(x, y, z, repeats):
+    def parts(x, y, z):
         face = box_distance(y, z, half_y, half_z)
         face = np.maximum(face, (np.abs(y) + np.abs(z) - half_y - half_z + bevel) / np.sqrt(2))
         slab = extruded_distance(face, x, half_x)
         chart = plane_chart(y, z, x - np.float32(half_x), cell)
         return Parts(slab, replace(chart, zone=chart.zone * smoothstep(0.0, EDGE_MARGIN, -face)))
 
-    return Surface(parts)
+    return parts
 
 
 def tomb_tower(height: float, roof: float, plan: float, thickness: float) -> Surface:
     """Kümbet: a square base, a drum of square, octagonal or round plan, a pointed roof."""
-    radius = blend(height, 0.66, 0.54, 0.43)
+    radius = blend(height, 0.64, 0.56, 0.48)
     sides = (4, 8, 0)[round(plan) + 1]
-    eave = TOP - blend(roof, 0.3, 0.52, 0.74)
+    eave = TOP - blend(roof, 0.26, 0.44, 0.64)
     rim = radius + 0.1
     profile = np.array(
         [(radius, -TOP + 0.1), (radius, eave - 0.12), (rim, eave - 0.04), (rim, eave), (0.02, TOP)]
@@ -65,16 +66,16 @@ def tomb_tower(height: float, roof: float, plan: float, thickness: float) -> Sur
     return revolved(
         profile,
         (-TOP + 0.22, eave - 0.14),
+        4,
         rest=rest,
         radius=lambda x, y: polygonal_radius(x, y, sides),
-        repeats=4 if sides == 4 else None,
     )
 
 
 def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
     """Otağ: a round felt tent: wall, roof, ring of the smoke hole, and a door in a plain cell."""
-    wall = blend(height, 0.84, 1.06, 1.36)
-    rise = blend(roof, 0.18, 0.4, 0.7)
+    wall = blend(height, 0.82, 1.02, 1.32)
+    rise = blend(roof, 0.14, 0.36, 0.66)
     swell = blend(roof, 0.1, 0.13, -0.04)
     ring = blend(crown, 0.2, 0.32, 0.46)
     top = wall + 0.06 + rise
@@ -92,17 +93,19 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
         return extruded_distance(door, x - np.float32(wall_radius / 2), wall_radius / 2 + 0.1)
 
     room = (bottom + 0.02, bottom + wall - 0.12)
-    standing = revolved(profile, room, cavity=mouth(profile), rest=rest)
+    standing = revolved(profile, room, TENT_REPEATS, cavity=mouth(profile), rest=rest)
     cos, sin = np.cos(DOOR_ANGLE), np.sin(DOOR_ANGLE)
 
-    def parts(x, y, z, repeats):
+    def parts(x, y, z):
         x, y = x * cos + y * sin, y * cos - x * sin
-        p = standing.parts(x, y, z, repeats)
-        cell = np.abs(np.arctan2(y, x)) * np.float32(repeats / np.pi)  # 0..1 in the door's cell
+        p = standing(x, y, z)
+        cell = np.abs(np.arctan2(y, x)) * np.float32(
+            TENT_REPEATS / np.pi
+        )  # 0..1 in the door's cell
         zone = p.chart.zone * smoothstep(1.0, 1.1, cell)
         return replace(p, chart=replace(p.chart, zone=zone))
 
-    return Surface(parts, standing.repeats)
+    return parts
 
 
 def stele(height: float, body: float, crest: float, thickness: float) -> Surface:
@@ -119,7 +122,7 @@ def stele(height: float, body: float, crest: float, thickness: float) -> Surface
     centre = np.float32(min(TOP - 0.35 * rise * curve.max() - cell, 0.2))
     shell = np.array([half_x + 0.34, half_y + 0.12, 0.42])
 
-    def parts(x, y, z, repeats):
+    def parts(x, y, z):
         face = polyline_distance(y, z, outline, closed=True)
         slab = extruded_distance(face, x, half_x)
         tortoise = ellipsoid_distance(x, y, z + np.float32(TOP), shell)
@@ -130,4 +133,4 @@ def stele(height: float, body: float, crest: float, thickness: float) -> Surface
         inside = smoothstep(0.0, EDGE_MARGIN, -face) * smoothstep(*HANDLE_MARGIN, foot)
         return Parts(slab, replace(chart, zone=chart.zone * inside), foot)
 
-    return Surface(parts)
+    return parts

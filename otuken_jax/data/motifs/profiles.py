@@ -12,7 +12,6 @@ from otuken_jax.data.motifs.charts import (
     Profile,
     Range,
     Surface,
-    count_repeats,
     fit_zone,
     ring_chart,
 )
@@ -74,21 +73,23 @@ def hollow(profile: Profile, thickness: float, ornament_top: float) -> Profile:
 def revolved(
     profile: Profile,
     room: Range,
+    repeats: int,
     *,
     cavity: Profile | None = None,
     rest: Callable[[Field, Field, Field], Field] | None = None,
     radius: Callable[[Field, Field], Field] = np.hypot,
-    repeats: int | None = None,
 ) -> Surface:
     """The surface of a profile turned about z, with its ornament in the heights `room`.
 
+    `repeats` is one number a host, whatever its form: no caption counts the repeats, so the chart
+    must follow from the host's name.
     `rest` is the distance to parts that carry no ornament; `radius` maps (x, y) to the profile's
     r, round by default.
     """
     outline = closed(profile)
     zone = fit_zone(profile, room)
 
-    def parts(x: Field, y: Field, z: Field, repeats: int) -> Parts:
+    def parts(x: Field, y: Field, z: Field) -> Parts:
         r = radius(x, y)
         chart = ring_chart(x, y, z, r, profile, zone, repeats)
         other = None
@@ -98,4 +99,4 @@ def revolved(
         hole = None if cavity is None else revolved_distance(r, z, cavity)
         return Parts(revolved_distance(r, z, outline), chart, other, hole)
 
-    return Surface(parts, repeats or count_repeats(profile, zone))
+    return parts

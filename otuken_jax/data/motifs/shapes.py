@@ -1,7 +1,6 @@
 """Shapes from recipes: distance fields, ornament charts, and surface points with colours."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -45,15 +44,6 @@ class Samples:
     profile: np.ndarray
 
 
-@cache
-def _repeats(host: str, thickness: float) -> int:
-    """Repeats of the motif round a host, those that suit its middle form.
-
-    One number a host: a caption does not count repeats, so the chart must follow from the name.
-    """
-    return HOSTS[host].build(0.0, 0.0, 0.0, thickness).repeats
-
-
 class Shape:
     """A recipe ready to be evaluated at any points."""
 
@@ -61,14 +51,13 @@ class Shape:
         build = HOSTS[recipe.host].build
         thickness = THINNEST_VOXELS * voxel_size(coarsest) / SMALLEST_SCALE
         self.surface = build(*form_values(recipe), thickness)
-        self.repeats = _repeats(recipe.host, thickness)
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
 
     def __call__(self, points: Float[np.ndarray, "n 3"]) -> Samples:
         """Evaluates the shape at points [n, 3] of the domain."""
         x, y, z = np.ascontiguousarray(points.T)
-        p = self.surface.parts(x, y, z, self.repeats)
+        p = self.surface(x, y, z)
         chart = p.chart
         profile = np.zeros_like(x)
         ornamented = p.body

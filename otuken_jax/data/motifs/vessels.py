@@ -22,7 +22,7 @@ LOBE = np.float32(0.09)  # depth of a dish's lobes, relative to its radius
 
 def vase(height: float, belly: float, neck: float, thickness: float) -> Surface:
     """Vazo: foot, belly, neck and lip."""
-    radius = blend(height, 0.77, 0.61, 0.48)
+    radius = blend(height, 0.74, 0.61, 0.5)
     shoulder = blend(neck, 1.62, 1.42, 1.22)
     foot = max(radius * blend(belly, 0.9, 0.68, 0.46), thickness / 2)
     throat = max(radius * blend(belly, 0.78, 0.54, 0.4), thickness / 2)
@@ -42,7 +42,7 @@ def vase(height: float, belly: float, neck: float, thickness: float) -> Surface:
     )
     bottom = profile[0, 1]
     room = (bottom + 0.1 * shoulder, bottom + 0.88 * shoulder)
-    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
+    return revolved(profile, room, 4, cavity=hollow(profile, thickness, room[1]))
 
 
 def bottle(height: float, body: float, neck: float, thickness: float) -> Surface:
@@ -66,13 +66,13 @@ def bottle(height: float, body: float, neck: float, thickness: float) -> Surface
     )
     bottom = profile[0, 1]
     room = (bottom + 0.06, bottom + 0.94)
-    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
+    return revolved(profile, room, 3, cavity=hollow(profile, thickness, room[1]))
 
 
 def bowl(depth: float, wall: float, foot: float, thickness: float) -> Surface:
     """Kâse: an open bowl on a foot ring, ornament outside."""
-    height = blend(depth, 0.72, 0.94, 1.2)
-    stand = blend(foot, 0.1, 0.24, 0.42)
+    height = blend(depth, 0.92, 1.08, 1.3)
+    stand = blend(foot, 0.1, 0.22, 0.38)
     base = blend(wall, 0.38, 0.54, 0.72)
     middle = blend(wall, 0.58, 0.73, 0.78)
     ring = max(blend(wall, 0.36, 0.44, 0.52), thickness / 2)
@@ -82,8 +82,8 @@ def bowl(depth: float, wall: float, foot: float, thickness: float) -> Surface:
     rim = [(0.9, stand + height - 0.04), (0.9, stand + height)]  # outreaches the relief
     profile = fit([(ring + 0.06, 0.0), (ring, stand - 0.05), *curve, *rim])
     bottom, top = profile[0, 1], profile[-1, 1]
-    room = (bottom + stand + 0.04, top - 0.22)
-    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
+    room = (bottom + stand + 0.04, top - 0.18)
+    return revolved(profile, room, 5, cavity=hollow(profile, thickness, room[1]))
 
 
 def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
@@ -98,7 +98,7 @@ def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
     plan = round(rim)
     bend = np.float32(well / inner**2)
 
-    def parts(x, y, z, repeats):
+    def parts(x, y, z):
         round_r = np.hypot(x, y)
         r = polygonal_radius(x, y, 8) if plan == 0 else round_r
         if plan == 1:
@@ -109,12 +109,12 @@ def dish(depth: float, base: float, rim: float, thickness: float) -> Surface:
         chart = replace(chart, zone=chart.zone * smoothstep(0.85, 0.75, r))  # off the thin edge
         return Parts(revolved_distance(r, z, outline), chart)
 
-    return Surface(parts)
+    return parts
 
 
 def candlestick(height: float, base: float, tray: float, thickness: float) -> Surface:
     """Şamdan: a wide bell or cone for a base, a neck with a tray, a socket."""
-    radius = blend(height, 0.84, 0.66, 0.5)
+    radius = blend(height, 0.78, 0.65, 0.54)
     shoulder = radius * blend(base, 0.5, 0.7, 0.92)
     stem = max(0.16, thickness / 2)
     disc = stem + blend(tray, 0.03, 0.16, 0.34)
@@ -136,7 +136,7 @@ def candlestick(height: float, base: float, tray: float, thickness: float) -> Su
     )
     bottom = profile[0, 1]
     room = (bottom + 0.12, bottom + 0.99)
-    return revolved(profile, room, cavity=hollow(profile, thickness, room[1]))
+    return revolved(profile, room, 3, cavity=hollow(profile, thickness, room[1]))
 
 
 def jug(height: float, body: float, handle: float, thickness: float) -> Surface:
@@ -175,10 +175,10 @@ def jug(height: float, body: float, handle: float, thickness: float) -> Surface:
 
     bottom = profile[0, 1]
     room = (bottom + 0.06, bottom + 1.1)
-    standing = revolved(profile, room, cavity=hollow(profile, thickness, room[1]), rest=rest)
+    standing = revolved(profile, room, 3, cavity=hollow(profile, thickness, room[1]), rest=rest)
     off_centre = np.float32((path[:, 1].max() + tube - profile[:, 0].max()) / 2)
 
-    def parts(x, y, z, repeats):
-        return standing.parts(x, y + off_centre, z, repeats)
+    def parts(x, y, z):
+        return standing(x, y + off_centre, z)
 
-    return Surface(parts, standing.repeats)
+    return parts
