@@ -66,6 +66,7 @@ def get_config() -> ConfigDict:
     data.text_and_points = 0.2
     data.ornament_in_caption = 0.5
     data.style_dropout = 0.1
+    data.full_caption = 0.5  # share of captions drawn at full length; the others in turn
     data.one_sentence = 0.3  # the full caption goes to both encoders
     data.num_workers = 0
 
@@ -75,6 +76,7 @@ def get_config() -> ConfigDict:
     optim.clip_norm = 1.0
     optim.warmup_steps = 200
     optim.text_encoder_scale = 0.1  # of the learning rate: T5's attention has no 1/sqrt(d)
+    optim.cooldown = 0.0  # share of the last stage in which the learning rate falls to zero
     optim.plateau_factor = 0.5
     optim.plateau_patience = 5
 
@@ -92,6 +94,7 @@ def get_config() -> ConfigDict:
     loss.band_final = 5.0
     loss.host = 1.0
     loss.chart = 1.0
+    loss.relief = 1.0
     loss.color = 0.5
     loss.head_decay = 0.5
 

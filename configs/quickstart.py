@@ -36,12 +36,17 @@ def get_config():
     data.batch_size = 8
     data.text_length = 200  # bytes; the longest caption has 199
     data.style_length = 200  # one sentence may serve as both
+    data.text_only = 0.8
+    data.text_and_points = 0.1
+    data.full_caption = 0.7
     data.rotation_range = 15.0
     data.scale_range = (0.95, 1.05)
 
     config.optim.learning_rate = 2e-3
     config.optim.text_encoder_scale = 0.2
     config.optim.warmup_steps = 50
+    config.optim.cooldown = 0.5
+    config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
-    config.train.stage_epochs = (3, 1)
+    config.train.stage_epochs = (3, 2)
     return config

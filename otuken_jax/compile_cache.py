@@ -7,7 +7,7 @@ import jax
 
 
 def enable_compile_cache() -> Path:
-    """Keeps compiled programs under $XDG_CACHE_HOME/otuken_jax (or ~/.cache), unless JAX is told where.
+    """Keeps compiled programs in $XDG_CACHE_HOME/otuken_jax (or ~/.cache) unless JAX is told where.
 
     The first generation with a model compiles for some seconds; later ones read the result.
     """

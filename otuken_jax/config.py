@@ -1,5 +1,6 @@
 """Configuration files to the frozen dataclasses that the code takes."""
 
+import ast
 import difflib
 import importlib.util
 import json
@@ -7,8 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from otuken_jax.errors import UserError
 from otuken_jax.losses.field import LossWeights
@@ -42,9 +42,11 @@ def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
     names = []
     for key in config:
         value = config.get(key)
-        names += field_names(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [
-            prefix + key
-        ]
+        names += (
+            field_names(value, f"{prefix}{key}.")
+            if isinstance(value, ConfigDict)
+            else [prefix + key]
+        )
     return names
 
 
@@ -52,32 +54,39 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """Reads a configuration and applies `--config.group.field=value` overrides; locked.
 
     Raises:
-        UserError: unknown configuration or field (with the nearest one), or a value of a wrong type.
+        UserError: unknown configuration or field (with the nearest one), or a value that does not
+            fit its field.
     """
-    values = flags.FlagValues()
     path = find_config(name)
-    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
-    known = field_names(_default(path))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config().lock()
+    known = field_names(config)
     for override in overrides:
-        match = re.fullmatch(r"--config\.([\w.]+)(=.*)?", override, re.DOTALL)
-        if not match or match[2] is None:
+        match = re.fullmatch(r"--config\.([\w.]+)=(.*)", override, re.DOTALL)
+        if not match:
             raise UserError(f"cannot read {override!r}; write --config.group.field=value")
-        if match[1] not in known:
-            close = difflib.get_close_matches(match[1], known, n=1)
+        field, text = match.groups()
+        if field not in known:
+            close = difflib.get_close_matches(field, known, n=1)
             hint = f"; did you mean config.{close[0]}?" if close else ""
-            raise UserError(f"no field config.{match[1]} in {path.name}{hint}")
+            raise UserError(f"no field config.{field} in {path.name}{hint}")
+        _assign(config, field, text)
+    return config
+
+
+def _assign(config: ConfigDict, field: str, text: str) -> None:
+    """Sets a dotted field from its text; ConfigDict checks the type."""
+    group, _, name = field.rpartition(".")
+    for part in group.split("."):
+        config = config[part]
+    old = config[name]
     try:
-        values(["otuken_jax", f"--config={path}", *overrides])
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(f"a value does not fit its field: {' '.join(str(error).split())}") from error
-    return values.config
-
-
-def _default(path: Path) -> ConfigDict:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    values(["otuken_jax", f"--config={path}"])
-    return values.config
+        config[name] = text if isinstance(old, str) else ast.literal_eval(text)
+    except (TypeError, ValueError, SyntaxError) as error:
+        kind = type(old).__name__
+        raise UserError(f"config.{field}={text} does not fit its field, a {kind}") from error
 
 
 def to_json(config: ConfigDict) -> str:

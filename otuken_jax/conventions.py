@@ -22,7 +22,7 @@ def voxel_size(resolution: int) -> float:
     return DOMAIN_SIZE / resolution
 
 
-def voxel_centers(resolution: int) -> Float[np.ndarray, "r"]:
+def voxel_centers(resolution: int) -> Float[np.ndarray, " r"]:
     """Cell-centre coordinates along one axis, float32."""
     return ((np.arange(resolution) + 0.5) * voxel_size(resolution) - 1.0).astype(np.float32)
 

@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a `UserError` becomes one line on stderr and exit status 2, without traceback."""
+    """Runs `main`; a `UserError` becomes one line on stderr and exit status 2, no traceback."""
     try:
         return main() or 0
     except UserError as error:

@@ -1,6 +1,6 @@
 """Makes meshes from prompts with a trained model.
 
-    python -m otuken_jax.generate --checkpoint runs/quickstart --out meshes --text "lale motifli vazo"
+python -m otuken_jax.generate --checkpoint runs/quickstart --out meshes --text "lale motifli vazo"
 """
 
 import argparse

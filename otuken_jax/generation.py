@@ -49,8 +49,8 @@ def predict(
 ) -> tuple[Float[Array, "b r r r"], Float[Array, "b r r r 3"]]:
     """Field (logits) and colours (0..1) of a batch.
 
-    `inputs` as `Otuken3DModel.encode` takes them, with style2_ids and style2_mask; `strengths`: mix,
-    style and ornament, one number each.
+    `inputs` as `Otuken3DModel.encode` takes them, with style2_ids and style2_mask; `strengths`:
+    mix, style and ornament, one number each.
     """
     model = modeldef.bind(params)
     conditioning = model.encode(inputs)
@@ -62,14 +62,14 @@ def predict(
     style = scale_global(style, null, strengths["style"])
     conditioning = Conditioning(conditioning.latent, conditioning.tokens, style)
     pose = jnp.zeros((len(inputs["has_text"]), 2))
-    output = model.decode(
-        conditioning, pose, stage=stage, ornament_strength=strengths["ornament"]
-    )[-1]
+    output = model.decode(conditioning, pose, stage=stage, ornament_strength=strengths["ornament"])[
+        -1
+    ]
     return output.field, jax.nn.sigmoid(output.color)
 
 
 class Generator:
-    """Makes meshes one prompt at a time, so that a prompt's mesh does not depend on its neighbours."""
+    """Makes meshes one prompt at a time, so that no prompt's mesh depends on its neighbours."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.modeldef, self.params = split_model(loaded.model)
@@ -86,7 +86,7 @@ class Generator:
         Raises:
             UserError: an empty prompt, or the model sees nothing in it (an empty field).
         """
-        inputs, notes = self._inputs(prompt)
+        inputs, notes = self.inputs(prompt)
         strengths = {
             "mix": prompt.mix if prompt.style2 is not None else 0.0,
             "style": prompt.style_strength,
@@ -101,7 +101,8 @@ class Generator:
             notes.append(f"{specks} loose specks under 0.5 % of the volume removed")
         return Generated(mesh, tuple(notes))
 
-    def _inputs(self, prompt: Prompt) -> tuple[dict[str, np.ndarray], list[str]]:
+    def inputs(self, prompt: Prompt) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Arrays of one prompt for `predict`, and notes on what was cut."""
         style = prompt.style if prompt.style is not None else prompt.text
         style2 = prompt.style2 if prompt.style2 is not None else style
         inputs: dict[str, np.ndarray] = {}
@@ -114,7 +115,9 @@ class Generator:
             tokens = self.tokenizer.tokenize([text], length)
             inputs |= {f"{name}_ids": tokens.ids, f"{name}_mask": tokens.mask}
             if tokens.truncated and text not in [n for n in notes]:
-                notes.append(f"the {name} is longer than {length} tokens and was cut: {text[:40]}...")
+                notes.append(
+                    f"the {name} is longer than {length} tokens and was cut: {text[:40]}..."
+                )
         points = np.zeros((self.num_points, 3), np.float32)
         if prompt.points is not None:
             if not len(prompt.points):
@@ -131,8 +134,10 @@ class Generator:
 
 def _spread(available: int, wanted: int) -> np.ndarray:
     """`wanted` indices spread evenly over `available` points, repeated if there are too few."""
-    return (np.arange(wanted) * available // wanted) if available >= wanted else (
-        np.arange(wanted) % available
+    return (
+        (np.arange(wanted) * available // wanted)
+        if available >= wanted
+        else (np.arange(wanted) % available)
     )
 
 

@@ -31,14 +31,16 @@ def prepare_workdir(workdir: Path, config_json: str) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.read_text() != config_json:
             raise UserError(
-                f"{workdir} holds a run of another configuration ({_difference(path, config_json)}); "
-                "choose another --workdir or start it as it was"
+                f"{workdir} holds a run of another configuration ({_difference(path, config_json)})"
+                "; choose another --workdir or start it as it was"
             )
         temporary = path.with_suffix(".tmp")
         temporary.write_text(config_json)
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write to {workdir} ({error.strerror}); choose another --workdir")
+        raise UserError(
+            f"cannot write to {workdir} ({error.strerror}); choose another --workdir"
+        ) from error
 
 
 def _difference(path: Path, config_json: str) -> str:

@@ -35,6 +35,7 @@ class Draws:
     ornament_in_caption: float = 0.5  # the caption names the ornament too
     one_sentence: float = 0.3  # the full caption serves as text and as style text
     style_dropout: float = 0.1  # no style is given, and the target is the plain object
+    full_caption: float = 0.0  # the fullest caption of its kind, rather than one of any length
 
 
 class Inputs(NamedTuple):
@@ -62,11 +63,14 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
     captions, style = example["captions"], example["style_text"] or None
     if not captions:
         return Inputs(None, style, points=True)
-    named = [text for kind, text in captions.items() if not kind.endswith("_plain")]
-    plain = [text for kind, text in captions.items() if kind.endswith("_plain")]
     # Always the same number of draws, so that changing one probability moves nothing else.
-    modality, sentence, ornament, drop = rng.random(4)
+    modality, sentence, ornament, drop, full = rng.random(5)
     pick = rng.integers(2**31)
+    kinds = [kind for kind in captions if kind.startswith("full")]
+    if full >= draws.full_caption or not kinds:
+        kinds = list(captions)
+    named = [captions[kind] for kind in kinds if not kind.endswith("_plain")]
+    plain = [captions[kind] for kind in kinds if kind.endswith("_plain")]
     if style and plain and "host_sdf" in example and drop < draws.style_dropout:
         return Inputs(plain[pick % len(plain)], None, points=False, plain=True)
     points = bool(modality >= draws.text_only)

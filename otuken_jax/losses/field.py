@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from otuken_jax.conventions import occupancy_target, voxel_size
 from otuken_jax.models.decoder import StageOutput
+from otuken_jax.models.ornament import RELIEF_UNIT
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class LossWeights:
     band_final: float = 5.0
     host: float = 1.0
     chart: float = 1.0
+    relief: float = 1.0
     color: float = 0.5
     head_decay: float = 0.5
 
 
 def soft_dice(probs: Float[Array, "b n"], target: Float[Array, "b n"]) -> Float[Array, " b"]:
-    """1 - 2 |p t| / (|p| + |t|) per sample, with sums of squares below (V-Net, arXiv:1606.04797)."""
+    """1 - 2 |p t| / (|p| + |t|) per sample, sums of squares below (V-Net, arXiv:1606.04797)."""
     overlap = 2 * jnp.sum(probs * target, -1)
     return 1 - overlap / (jnp.sum(probs**2, -1) + jnp.sum(target**2, -1) + 1e-6)
 
@@ -48,7 +50,7 @@ def trilinear_sample(
     return total
 
 
-def masked_mean(x: Float[Array, "b *s"], mask: Float[Array, "b *s"]) -> Float[Array, ""]:
+def masked_mean(x: Float[Array, " b *s"], mask: Float[Array, " b *s"]) -> Float[Array, ""]:
     """Mean of `x` weighted by `mask`; 0 if the mask is empty."""
     return jnp.sum(x * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
@@ -90,6 +92,8 @@ def stage_loss(
     known_band = band * known[:, None, None, None]
     host_target = occupancy_target(batch["host_sdf"], resolution)
     ones = jnp.ones_like(target)
+    # The height of the ornament over the plain surface, in the head's own units.
+    height = (batch["host_sdf"] - batch["sdf"]) / RELIEF_UNIT
     color = trilinear_sample(jax.nn.sigmoid(output.color), batch["points"])
     color_mask = jnp.broadcast_to(batch["has_colors"][:, None], color.shape[:2])
     band_bce = optax.sigmoid_binary_cross_entropy(output.band, band).mean(axis=(1, 2, 3))
@@ -97,8 +101,9 @@ def stage_loss(
         "field": occupancy_terms(output.field, target, field_weight, everywhere, weights.dice),
         "host": occupancy_terms(output.host, host_target, ones, known, weights.dice),
         "band": masked_mean(band_bce, known.astype(jnp.float32)),
-        "chart": masked_mean(
-            jnp.square(output.chart - batch["chart"]).mean(-1), known_band
+        "chart": masked_mean(jnp.square(output.chart - batch["chart"]).mean(-1), known_band),
+        "relief": masked_mean(
+            jnp.square(output.relief / RELIEF_UNIT - height), known_band * output.taught
         ),
         "color": masked_mean(
             jnp.abs(color - batch["colors"]).mean(-1), color_mask.astype(jnp.float32)
@@ -120,6 +125,7 @@ def total_loss(
             head["field"]
             + weights.host * (head["host"] + head["band"])
             + weights.chart * head["chart"]
+            + weights.relief * head["relief"]
             + weights.color * head["color"]
         )
         total += weights.head_decay**depth * loss
@@ -127,7 +133,7 @@ def total_loss(
     return total, terms
 
 
-def iou(logits: Float[Array, "b *s"], sdf: Float[Array, "b *s"]) -> Float[Array, " b"]:
+def iou(logits: Float[Array, " b *s"], sdf: Float[Array, " b *s"]) -> Float[Array, " b"]:
     """Intersection over union per sample of {logits > 0} and {sdf < 0}."""
     axes = tuple(range(1, logits.ndim))
     a, b = logits > 0, sdf < 0

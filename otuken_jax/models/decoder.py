@@ -71,6 +71,8 @@ class StageOutput:
     band: Float[Array, "b r r r"]  # logit: is the ornament's chart valid here
     chart: Float[Array, "b r r r 3"]  # sin(pi u), cos(pi u), v
     color: Float[Array, "b r r r 3"]  # RGB logits
+    relief: Float[Array, "b r r r"]  # of the ornament, domain units; 0 where not evaluated
+    taught: Float[Array, "b r r r"]  # 1 where the relief was evaluated on a true chart
 
 
 @jax.tree_util.register_dataclass
@@ -143,10 +145,10 @@ class VoxelAttention(nnx.Module):
 class Head(nnx.Module):
     """Features at r^3 to outputs at (2r)^3: depth-to-space plus a global readout of positions.
 
-    The readout's coefficients come from the latent: a chart that repeats k times around an object is
-    one coefficient on sin(k theta), exact at every sub-voxel. The style's last vector sets the ground
-    colour directly. The kernel starts equal for the eight
-    sub-voxels, so that the first output is a nearest-neighbour upsampling without checkerboard.
+    The readout's coefficients come from the latent: a chart that repeats k times around an object
+    is one coefficient on sin(k theta), exact at every sub-voxel. The style's last vector sets the
+    ground colour directly. The kernel starts equal for the eight sub-voxels, so that the first
+    output is a nearest-neighbour upsampling without checkerboard.
     """
 
     def __init__(
@@ -189,8 +191,9 @@ class Head(nnx.Module):
 class VoxelDecoder(nnx.Module):
     """Learned 4^3 seed -> trunk of blocks -> one head per stage -> ornament in chart coordinates.
 
-    Progressive growing (Karras et al. 2018, arXiv:1710.10196): while a new stage fades in, its output
-    is (1 - alpha) * upsampled old + alpha * new; at alpha = 0 exactly the old output, upsampled.
+    Progressive growing (Karras et al. 2018, arXiv:1710.10196): while a new stage fades in, its
+    output is (1 - alpha) * upsampled old + alpha * new; at alpha = 0 exactly the old output,
+    upsampled.
     """
 
     def __init__(
@@ -258,7 +261,8 @@ class VoxelDecoder(nnx.Module):
         """Outputs of the heads of stages 0..stage, the last one faded in by `alpha`.
 
         `pose` is (angle about z in radians, log scale), zero for the canonical shape. `known` gives
-        true charts by resolution. `ornament_mask` (0..1, on the stage's grid) confines the ornament.
+        true charts by resolution. `ornament_mask` (0..1, on the stage's grid) confines the
+        ornament.
         """
         latent = latent.astype(self.dtype)
         features = self._trunk(latent, tokens, style, pose, stage)
@@ -337,6 +341,14 @@ class VoxelDecoder(nnx.Module):
         add = lambda x, y: (  # noqa: E731
             flat(x).at[batch, index].add(y, unique_indices=True).reshape(x.shape)
         )
+        blank = jnp.zeros_like(host)
+        taught = jnp.zeros(()) if known is None else known.use[:, None].astype(host.dtype)
         return StageOutput(
-            add(host, gain * logit), host, band, chart, add(color, gain[..., None] * tint)
+            field=add(host, gain * logit),
+            host=host,
+            band=band,
+            chart=chart,
+            color=add(color, gain[..., None] * tint),
+            relief=add(blank, relief),
+            taught=add(blank, jnp.broadcast_to(taught, relief.shape)),
         )

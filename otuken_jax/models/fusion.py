@@ -59,7 +59,7 @@ class LatentFusion(nnx.Module):
         self.text_proj = nnx.Linear(text_width, latent_dim, dtype=dtype, rngs=rngs)
         self.text_norm = nnx.LayerNorm(latent_dim, epsilon=1e-5, dtype=dtype, rngs=rngs)
         self.point_norm = nnx.LayerNorm(point_width, epsilon=1e-5, dtype=dtype, rngs=rngs)
-        # Point-E's tokens carry no position of their own; 3 coordinates in POINT_OCTAVES octaves do.
+        # Point-E's tokens carry no position; 3 coordinates in POINT_OCTAVES octaves do.
         self.point_proj = nnx.Linear(
             point_width + 6 * POINT_OCTAVES, latent_dim, dtype=dtype, rngs=rngs
         )

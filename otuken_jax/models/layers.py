@@ -97,8 +97,8 @@ def fourier_positions(pose: Float[Array, "b 2"], resolution: int) -> Float[Array
     """Positional features of each voxel centre in the object's own frame.
 
     The pose (angle about z in radians, log scale) is undone first, so that the features of a turned
-    object turn with it. x, y, z, r; sines and cosines of OCTAVES octaves of each; harmonics of theta,
-    faded out at the axis where theta is undefined.
+    object turn with it. x, y, z, r; sines and cosines of OCTAVES octaves of each; harmonics of
+    theta, faded out at the axis where theta is undefined.
     """
     c = jnp.asarray(voxel_centers(resolution))
     gx, gy, gz = jnp.meshgrid(c, c, c, indexing="ij")

@@ -48,7 +48,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.text_encoder_name not in TEXT_ENCODERS:
             raise ValueError(
-                f"unknown text encoder {self.text_encoder_name!r}; one of {', '.join(TEXT_ENCODERS)}"
+                f"unknown text encoder {self.text_encoder_name!r}; "
+                f"one of {', '.join(TEXT_ENCODERS)}"
             )
 
     @classmethod
@@ -215,9 +216,10 @@ class Otuken3DModel(nnx.Module):
     def encode(self, inputs: dict[str, ArrayLike]) -> Conditioning:
         """Encodes a batch.
 
-        `inputs`: text_ids, text_mask [b, l]; style_ids, style_mask [b, m]; points [b, n, 3] in domain
-        units; has_text, has_points, has_style [b]. An absent modality's values are ignored.
+        `inputs`: text_ids, text_mask [b, l]; style_ids, style_mask [b, m]; points [b, n, 3] in
+        domain units; has_text, has_points, has_style [b]. An absent modality's values are ignored.
         """
+        inputs = {name: jnp.asarray(value) for name, value in inputs.items()}
         points = inputs["points"]
         text_mask = inputs["text_mask"].astype(bool) & inputs["has_text"][:, None]
         # The encoder must attend to something; the fusion ignores what it says then.
@@ -230,7 +232,8 @@ class Otuken3DModel(nnx.Module):
 
     def encode_style(self, ids: Array, mask: Array, has_style: Array) -> Style:
         """Style of a batch of style texts; the learned null style where `has_style` is False."""
-        safe_mask = mask.astype(bool) | ~has_style[:, None]
+        ids, has_style = jnp.asarray(ids), jnp.asarray(has_style)
+        safe_mask = jnp.asarray(mask, bool) | ~has_style[:, None]
         return self.style_encoder(self.text_encoder(ids, safe_mask), safe_mask, has_style)
 
     def decode(

@@ -36,7 +36,9 @@ def split_model(model: nnx.Module) -> tuple[ModelDef, Params]:
     graphdef, state = nnx.split(model)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
     names = tuple(_name(path) for path, _ in leaves)
-    return ModelDef(graphdef, treedef, names), {n: x for n, (_, x) in zip(names, leaves, strict=True)}
+    return ModelDef(graphdef, treedef, names), {
+        n: x for n, (_, x) in zip(names, leaves, strict=True)
+    }
 
 
 def update_model(model: nnx.Module, params: Params) -> None:

@@ -16,8 +16,8 @@ from otuken_jax.models.layers import MLP, CrossAttention
 class Style:
     """What AdaIN and the ornament head read.
 
-    `layers` [b, n, s] holds one style vector per decoder layer, coarse to fine; `ornament` [b, c] is
-    the code of the motif, which never sees the object's words.
+    `layers` [b, n, s] holds one style vector per decoder layer, coarse to fine; `ornament` [b, c]
+    is the code of the motif, which never sees the object's words.
     """
 
     layers: Float[Array, "b n s"]
@@ -29,8 +29,9 @@ def mix_styles(
 ) -> Style:
     """Coarse layers of `a` with fine layers of `b` from layer `crossover` on, or a blend.
 
-    With `weight` w everything is (1 - w) a + w b, ornament codes too. With `crossover` the ornament,
-    the finest detail of all, is `b`'s. Exactly one of the two must be given, else ValueError.
+    With `weight` w everything is (1 - w) a + w b, ornament codes too. With `crossover` the
+    ornament, the finest detail of all, is `b`'s. Exactly one of the two must be given, else
+    ValueError.
     """
     if (crossover is None) == (weight is None):
         raise ValueError("give either a crossover layer or a blend weight")
@@ -41,10 +42,10 @@ def mix_styles(
 
 
 class StyleEncoder(nnx.Module):
-    """Style tokens -> z -> mapping network -> style vectors; a second query gives the ornament code.
+    """Style tokens -> z -> mapping network -> style vectors; second query -> ornament code.
 
-    The mapping network is StyleGAN's (Karras et al. 2019, arXiv:1812.04948). Without a style, learned
-    null vectors stand in: a plain object.
+    The mapping network is StyleGAN's (Karras et al. 2019, arXiv:1812.04948). Without a style,
+    learned null vectors stand in: a plain object.
     """
 
     def __init__(

@@ -77,7 +77,9 @@ class BatchPreparer:
         elif "mesh" in batch:
             sdf = signed_distance_grid(batch["mesh"], self.resolution)
         else:
-            raise UserError("a batch needs `mesh` (a Meshes) or `field` (signed distance) to learn from")
+            raise UserError(
+                "a batch needs `mesh` (a Meshes) or `field` (signed distance) to learn from"
+            )
         scale = 127 / (TRUNCATION_VOXELS * voxel_size(sdf.shape[1]))
         return np.clip(np.round(sdf * scale), -127, 127).astype(np.int8)
 

@@ -143,9 +143,9 @@ class Checkpoints:
         """The meta item alone; CorruptCheckpoint if it cannot be read."""
         self.verify(step)
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
-                "meta"
-            ]
+            return self._manager.restore(
+                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+            )["meta"]
         except (OSError, FileNotFoundError, json.JSONDecodeError) as error:
             raise CorruptCheckpoint(str(error)) from error
 
@@ -212,7 +212,7 @@ class LoadedModel:
 
 
 def load_model(workdir: str | os.PathLike) -> LoadedModel:
-    """Reads the best checkpoint under a run's workdir (or its `checkpoints` folder), model item only.
+    """Reads only the model item of the best checkpoint in a workdir (or its `checkpoints` folder).
 
     Raises:
         UserError: no checkpoint is there, or none can be read.
@@ -221,15 +221,15 @@ def load_model(workdir: str | os.PathLike) -> LoadedModel:
     if (directory / "checkpoints").is_dir():
         directory = directory / "checkpoints"
     if not any(p.name.isdigit() for p in directory.glob("*")):
-        raise UserError(f"no checkpoint in {workdir}; train one or give the --workdir of a training")
+        raise UserError(
+            f"no checkpoint in {workdir}; train one or give the --workdir of a training"
+        )
     with contextlib.closing(Checkpoints(directory)) as checkpoints:
         step = checkpoints.best_good()
         meta = checkpoints.read_meta(step)
         config = ModelConfig.from_dict(meta["model"])
         # Shapes only: initial values would be computed just to be thrown away.
-        model = nnx.eval_shape(
-            lambda: Otuken3DModel(voxel_size=meta["voxel_size"], config=config)
-        )
+        model = nnx.eval_shape(lambda: Otuken3DModel(voxel_size=meta["voxel_size"], config=config))
         for part, folder, sha256 in meta["pretrained"]:
             model.load_pretrained(part, folder, sha256)
         modeldef, params = split_model(model)

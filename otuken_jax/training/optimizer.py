@@ -3,11 +3,11 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class OptimizerConfig:
 def make_optimizer(config: OptimizerConfig, labels: dict[str, str]) -> optax.GradientTransformation:
     """Clip by global norm, then AdamW per group, then the injected learning rate.
 
-    `labels` maps parameter names to groups. Every group keeps its own step count, so blocks that join
-    later start with fresh moments, a fresh bias correction and a warm-up, while the others go on.
+    `labels` maps parameter names to groups. Every group keeps its own step count, so blocks that
+    join later start with fresh moments, a fresh bias correction and a warm-up, while others go on.
     """
 
     def group(label: str) -> optax.GradientTransformation:
@@ -43,7 +43,9 @@ def make_optimizer(config: OptimizerConfig, labels: dict[str, str]) -> optax.Gra
     def build(learning_rate):
         return optax.chain(
             optax.clip_by_global_norm(config.clip_norm),
-            optax.partition({label: group(label) for label in sorted(set(labels.values()))}, labels),
+            optax.partition(
+                {label: group(label) for label in sorted(set(labels.values()))}, labels
+            ),
             optax.scale_by_learning_rate(learning_rate),
         )
 
@@ -92,7 +94,7 @@ class Plateau:
             self.learning_rate, self.bad = self.learning_rate * self.factor, 0
         return self.learning_rate
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
@@ -111,7 +113,5 @@ class EarlyStopping:
             self.bad += 1
         return self.patience is not None and self.bad >= self.patience
 
-    def to_dict(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-

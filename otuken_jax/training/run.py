@@ -34,7 +34,10 @@ def build_model(config: ConfigDict) -> Otuken3DModel:
     """
     settings = config.model
     if settings.pretrained:
-        wanted = {"t5": settings.text_encoder.weights, "point-e/sdf": settings.point_encoder.weights}
+        wanted = {
+            "t5": settings.text_encoder.weights,
+            "point-e/sdf": settings.point_encoder.weights,
+        }
         missing = [f"{name} at {path}" for name, path in wanted.items() if not Path(path).is_dir()]
         if missing:
             raise UserError(
@@ -108,6 +111,7 @@ def build_loaders(
         data.ornament_in_caption,
         data.one_sentence,
         data.style_dropout,
+        data.full_caption,
     )
     return (
         make_loader(directory, "train", draws=draws, **common),
@@ -166,6 +170,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         workdir=workdir,
         stage_epochs=tuple(config.train.stage_epochs),
         fade_fraction=config.train.fade_fraction,
+        cooldown=config.optim.cooldown,
         plateau_factor=config.optim.plateau_factor,
         plateau_patience=config.optim.plateau_patience,
         eval_every=config.train.eval_every,

@@ -7,7 +7,6 @@ from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import Params
 
-
 DEFAULT_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.2, 0.5)}
 
 
@@ -46,7 +45,7 @@ def plan_stages(
 
 
 def parameter_stage(name: str, config: DecoderConfig) -> int:
-    """The stage from which on the named parameter is used: 0 for all but the decoder's later parts."""
+    """The first stage that uses the named parameter: 0 for all but the decoder's later parts."""
     part, _, rest = name.partition(".")
     if part != "decoder":
         return 0
@@ -66,8 +65,8 @@ def trainable_groups(
 ) -> dict[str, str]:
     """Optimizer group of every parameter that trains in `stage`; the others are absent.
 
-    Groups are named by the stage in which their parameters start. The text encoder is a group of its
-    own: it wants a lower learning rate, trained from scratch as well as pretrained.
+    Groups are named by the stage in which their parameters start. The text encoder is a group of
+    its own: it wants a lower learning rate, trained from scratch as well as pretrained.
     """
     groups = {}
     for name in params:

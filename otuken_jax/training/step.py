@@ -71,7 +71,7 @@ def loss_fn(
     key: Array,
     knobs: dict[str, Array],
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Loss of one batch and its terms. `knobs`: alpha and band_weight, scalars that change by step."""
+    """Loss of one batch and its terms. `knobs`: scalars that change by step."""
     model = modeldef.bind(frozen | params)
     augment_key, teach_key = jax.random.split(key)
     resolutions = model.config.decoder.stage_resolutions[: stage + 1]
@@ -105,7 +105,8 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """`step(state, frozen, batch, key, knobs) -> (state, metrics)`, compiled once per stage.
 
-    The state is donated; `frozen` (parameters that do not train) is not. Draws come from
+    `knobs`: alpha (fade-in), band_weight, rate_scale (of the learning rate). The state is donated;
+    `frozen` (parameters that do not train) is not. Draws come from
     fold_in(key, step), so a resumed run repeats them.
     """
     state_sharding = jax.tree.map(functools.partial(parameter_sharding, mesh), abstract_state)
@@ -122,6 +123,7 @@ def make_train_step(
             state.params, frozen, modeldef, stage, config, batch, key, knobs
         )
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        updates = jax.tree.map(lambda u: knobs["rate_scale"] * u, updates)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss} | {f"loss/{k}": v for k, v in terms.items() if k != "iou"}
         metrics |= {"iou": terms["iou"], "grad_norm": optax.tree.norm(grads)} | part_norms(grads)

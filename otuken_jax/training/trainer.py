@@ -79,6 +79,7 @@ class Otuken3DTrainer:
         learning_rate: of AdamW; overrides the one in `optimizer`.
         workdir: where checkpoints and logs go; None keeps nothing.
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
+        cooldown: share of the last stage in which the learning rate falls to zero.
         mesh: device mesh; None puts everything on one "data" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts.
     """
@@ -96,6 +97,7 @@ class Otuken3DTrainer:
         workdir: str | Path | None = None,
         stage_epochs: tuple[int, ...] | None = None,
         fade_fraction: float = 0.1,
+        cooldown: float = 0.0,
         plateau_factor: float = 0.5,
         plateau_patience: int = 5,
         eval_every: int = 1,
@@ -116,6 +118,7 @@ class Otuken3DTrainer:
         self.workdir = None if workdir is None else Path(workdir)
         self.stage_epochs = stage_epochs
         self.fade_fraction = fade_fraction
+        self.cooldown = cooldown
         self.plateau_factor = plateau_factor
         self.plateau_patience = plateau_patience
         self.eval_every = eval_every
@@ -248,7 +251,10 @@ class Otuken3DTrainer:
         last = stage.index == len(self.model.config.decoder.stage_resolutions) - 1
         alpha = stage.alpha(self.progress.stage_step)
         band = band if last else weights.band
-        return {"alpha": np.float32(alpha), "band_weight": np.float32(band)}
+        knobs = {"alpha": alpha, "band_weight": band, "rate_scale": 1.0}
+        if last and self.cooldown > 0:  # linear, over the end of the last stage
+            knobs["rate_scale"] = min(1.0, max(1 - progress, 0.0) / self.cooldown)
+        return {k: np.float32(v) for k, v in knobs.items()}
 
     def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
@@ -303,8 +309,8 @@ class Otuken3DTrainer:
     ) -> dict[str, float]:
         """Trains every stage up to the model's voxel size; returns the last validation metrics.
 
-        With a workdir it saves every `save_every` epochs and at each new best, resumes from the newest
-        good checkpoint, and on SIGTERM saves and returns with `interrupted` set.
+        With a workdir it saves every `save_every` epochs and at each new best, resumes from the
+        newest good checkpoint, and on SIGTERM saves and returns with `interrupted` set.
         """
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
@@ -337,9 +343,7 @@ class Otuken3DTrainer:
         plateau = Plateau(
             self.optimizer_config.learning_rate, self.plateau_factor, self.plateau_patience
         )
-        return Progress(
-            stage=stage.index, plateau=plateau, early_stopping=EarlyStopping(patience)
-        )
+        return Progress(stage=stage.index, plateau=plateau, early_stopping=EarlyStopping(patience))
 
     def _train_stage(self, stage: Stage, steps: int | None, save_every: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -410,18 +414,20 @@ class Otuken3DTrainer:
         self.progress = Progress.from_dict(meta["progress"])
         self.step = self.last_checkpoint = step
         self.model.set_voxel_size(meta["voxel_size"])
-        self._prepare(
-            fading=self.progress.stage_step < stages[self.progress.stage].fade_steps
-        )
+        self._prepare(fading=self.progress.stage_step < stages[self.progress.stage].fade_steps)
         data = self._iterator if _resumable(self._iterator) else None
         restored = self._checkpoints.restore(
-            step, _abstract(self._saved_params()), _abstract(self._state.opt_state),
+            step,
+            _abstract(self._saved_params()),
+            _abstract(self._state.opt_state),
             data_iterator=data,
         )
         trained = {n: restored.params[n] for n in self._state.params}
         self._fixed |= {n: x for n, x in restored.params.items() if n in self._fixed}
         self._state = TrainState(
-            trained, restored.opt_state, jax.device_put(jnp.int32(step), sharding.replicated(self.mesh))
+            trained,
+            restored.opt_state,
+            jax.device_put(jnp.int32(step), sharding.replicated(self.mesh)),
         )
         update_model(self.model, jax.tree.map(jnp.copy, self.params()))
         logger.info("resumed from step %d", step)

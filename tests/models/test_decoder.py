@@ -94,7 +94,9 @@ def test_head_starts_as_nearest_upsampling(tiny_config):
     head = Otuken3DModel(voxel_size=16, config=tiny_config).decoder.heads[0]
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 4, 16)), jnp.float32)
     fourier = jnp.ones((1, 8, 8, 8, 44))
-    y = np.asarray(head(x, jnp.ones((1, 24)), jnp.ones((1, 16)), fourier)).reshape(4, 2, 4, 2, 4, 2, 8)
+    y = np.asarray(head(x, jnp.ones((1, 24)), jnp.ones((1, 16)), fourier)).reshape(
+        4, 2, 4, 2, 4, 2, 8
+    )
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :, :1, :, :1], y.shape), atol=1e-6)
 
 

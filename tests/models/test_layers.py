@@ -69,7 +69,9 @@ def test_cross_attention_equals_torch():
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 1]], bool)
     with torch.no_grad():
         want, _ = theirs(
-            torch.tensor(x), torch.tensor(context), torch.tensor(context),
+            torch.tensor(x),
+            torch.tensor(context),
+            torch.tensor(context),
             key_padding_mask=torch.tensor(~mask),
         )
     got = ours(jnp.asarray(x), jnp.asarray(context), jnp.asarray(mask))
@@ -94,5 +96,3 @@ def test_positions_hold_the_harmonics_of_theta():
         np.testing.assert_allclose(features[..., 28 + 2 * (k - 1)], want, atol=2e-3)
     want = np.sin(4 * np.pi * features[..., 2])
     np.testing.assert_allclose(features[..., 4 + 16 + 2], want, atol=1e-4)
-
-

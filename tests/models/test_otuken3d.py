@@ -24,7 +24,7 @@ def test_parts_have_the_published_names(tiny_model):
 
 
 def test_absent_modalities_are_not_looked_at(tiny_model, tiny_inputs):
-    """Sample 0 has no points, sample 1 no text, sample 2 no style: garbage there changes nothing."""
+    """Sample 0 lacks points, sample 1 text, sample 2 style: garbage there changes nothing."""
     want = field(tiny_model, tiny_inputs)
     garbage = {k: np.array(v) for k, v in tiny_inputs.items()}
     garbage["points"][0] = 0.77

@@ -1,0 +1,77 @@
+"""The whole path on two CPU cores: data, training, evaluation, meshes (`make quickstart`)."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from otuken_jax import evaluate, train
+from otuken_jax.errors import UserError, run_command
+
+# (text, style, second style). Training shows neither a vase with tulips nor a tomb tower with
+# eight-pointed stars; the last prompt blends two styles.
+PROMPTS = (
+    (
+        "uzun boylu, küresel gövdeli bir vazo",
+        "İznik üslubu, lale motifi, lacivert üzerine beyaz",
+        None,
+    ),
+    ("Selçuklu üslubunda sekiz köşeli yıldız motifli bir kümbet", None, None),
+    ("Anadolu kilimi üslubunda elibelinde motifli bir sürahi", None, None),
+    ("bir karo çini", "İznik üslubu, çintemani motifi, beyaz zemin üzerine lacivert", None),
+    ("orta boylu bir testi", "Göktürk tarzı oyma koçboynuzu, granit grisi üzerine siyah", None),
+    ("Selçuklu üslubunda, firuze zemin üzerine siyah baklava motifli bir otağ", None, None),
+    (
+        "derin, yuvarlak gövdeli bir kâse",
+        "İznik üslubu, penç motifi, beyaz üzerine lacivert",
+        "Osmanlı barok üslubu, penç motifi, zümrüt yeşili üzerine altın sarısı",
+    ),
+)
+
+
+def generate_all(checkpoint: Path, out: Path) -> list[Path]:
+    """Writes a GLB for every prompt, and one contact sheet; returns the paths.
+
+    Without OpenGL there are no pictures: that is said, and the meshes are written all the same.
+    """
+    from otuken_jax.generate import file_stem
+    from otuken_jax.generation import Generator, Prompt
+    from otuken_jax.geometry.mesh_io import export
+    from otuken_jax.geometry.render import contact_sheet, render_mesh, save_png
+    from otuken_jax.training.checkpoints import load_model
+
+    generator = Generator(load_model(checkpoint))
+    paths, images, captions = [], [], []
+    for number, (text, style, style2) in enumerate(PROMPTS, start=1):
+        generated = generator(Prompt(text, style=style, style2=style2))
+        path = out / f"{file_stem(number, text)}.glb"
+        export(generated.mesh, path, "glb")
+        paths.append(path)
+        captions.append("\n".join(s for s in (text, style, style2 and f"+ {style2}") if s))
+        try:
+            images.append(render_mesh(generated.mesh, 384))
+        except UserError as error:
+            print(f"note: no picture, {error}", file=sys.stderr)
+    if len(images) == len(PROMPTS):
+        sheet = out / "contact-sheet.png"
+        save_png(contact_sheet(images, captions, 4), sheet)
+        paths.append(sheet)
+    return paths
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m otuken_jax.quickstart", description=__doc__)
+    parser.add_argument("--workdir", default="runs/quickstart", help="where everything goes")
+    parser.add_argument("--config", default="quickstart")
+    arguments, overrides = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    workdir = Path(arguments.workdir)
+    train.main(["--config", arguments.config, "--workdir", str(workdir), *overrides])
+    evaluate.main(["--checkpoint", str(workdir), "--out", str(workdir / "evaluation.json")])
+    print()
+    for path in generate_all(workdir, workdir / "meshes"):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,149 @@
+"""From a checkpoint to files: closed meshes, equal bytes, one clear line for every mistake."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from otuken_jax import generate
+from otuken_jax.config import load_config
+from otuken_jax.errors import UserError, run_command
+from otuken_jax.training import run
+
+TINY = Path(__file__).parent / "configs" / "tiny.py"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A workdir with a model trained for some steps: enough to have a surface."""
+    workdir = tmp_path_factory.mktemp("trained")
+    config = load_config(str(TINY), ["--config.optim.learning_rate=0.01"])
+    run.build_trainer(config, workdir).train(save_every=1)
+    return workdir
+
+
+def call(trained: Path, out: Path, *arguments: str) -> int:
+    common = ["--checkpoint", str(trained), "--out", str(out), "--no-preview"]
+    return run_command(lambda: generate.main([*common, *arguments]))
+
+
+def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
+    arguments = ["--text", "İznik üslubunda lale motifli vazo", "--format", "glb,obj,stl,ply"]
+    for name in ("one", "two"):
+        assert call(trained, tmp_path / name, *arguments) == 0
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    stem = "01-iznik-uslubunda-lale-motifli-vazo"
+    assert files == [f"{stem}.{x}" for x in ("glb", "obj", "ply", "stl")]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        mesh = trimesh.load(tmp_path / "one" / name, force="mesh", merge_primitives=True)
+        mesh.merge_vertices(merge_tex=True, merge_norm=True)
+        assert mesh.is_watertight, name
+        assert mesh.is_winding_consistent, name
+        assert mesh.volume > 0, name
+
+
+def test_style_mix_and_strengths_change_the_mesh(trained, tmp_path):
+    text = ["--text", "vazo", "--format", "ply", "--style", "İznik üslubu, lale motifi"]
+    variants = {
+        "plain": [],
+        "mix": ["--style2", "Göktürk tarzı oyma hilal", "--mix", "1"],
+        "weak": ["--ornament-strength", "0"],
+    }
+    data = {}
+    for name, more in variants.items():
+        assert call(trained, tmp_path / name, *text, *more) == 0
+        data[name] = next((tmp_path / name).glob("*.ply")).read_bytes()
+    assert len(set(data.values())) == 3
+
+
+def test_points_lead_the_shape(trained, tmp_path):
+    cloud = trimesh.PointCloud(np.random.default_rng(0).normal(size=(50, 3)))
+    cloud.export(tmp_path / "cloud.ply")
+    assert call(trained, tmp_path / "a", "--text", "vazo", "--format", "ply") == 0
+    arguments = ["--text", "vazo", "--format", "ply", "--points", str(tmp_path / "cloud.ply")]
+    assert call(trained, tmp_path / "b", *arguments) == 0
+    assert (tmp_path / "a/01-vazo.ply").read_bytes() != (tmp_path / "b/01-vazo.ply").read_bytes()
+
+
+def test_prompts_come_from_a_file_too(trained, tmp_path):
+    (tmp_path / "prompts.txt").write_text("vazo\n\n# yorum\nkaro çini\n", encoding="utf-8")
+    assert call(trained, tmp_path / "out", "--prompts", str(tmp_path / "prompts.txt")) == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["01-vazo.glb", "02-karo-cini.glb"]
+
+
+def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
+    assert call(trained, tmp_path, "--text", "lale motifli vazo " * 20) == 0
+    assert "was cut" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--text", "  "], "empty"),
+        ([], "nothing to make"),
+        (["--text", "vazo", "--format", "glb,fbx"], "unknown format 'glb,fbx'; choose from glb"),
+        (["--text", "vazo", "--points", "missing.ply"], "missing.ply"),
+        (["--text", "vazo", "--mix", "2"], "from 0 to 1"),
+        (["--prompts", "missing.txt"], "missing.txt"),
+    ],
+)
+def test_mistakes_are_one_line(trained, tmp_path, capsys, arguments, words):
+    assert call(trained, tmp_path / "out", *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert words in error
+    assert "\n" not in error
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_broken_ply_is_one_line(trained, tmp_path, capsys):
+    (tmp_path / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 3\n")
+    assert (
+        call(trained, tmp_path / "o", "--text", "vazo", "--points", str(tmp_path / "broken.ply"))
+        == 2
+    )
+    assert "broken.ply" in capsys.readouterr().err
+
+
+def test_no_checkpoint_is_one_line(tmp_path, capsys):
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
+    assert "no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_unwritable_output_leaves_nothing(trained, tmp_path, capsys, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert call(trained, tmp_path / "out", "--text", "vazo") == 2
+    assert os.strerror(code) in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_corrupt_newest_checkpoint_falls_back_with_a_warning(trained, tmp_path, caplog, capsys):
+    import shutil
+
+    from otuken_jax.training.checkpoints import Checkpoints, load_model
+
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    steps = Checkpoints(copy / "checkpoints").steps()
+    assert len(steps) >= 2
+    best = load_model(copy).step
+    data = [p for p in (copy / "checkpoints" / str(best) / "model").rglob("*") if p.is_file()]
+    largest = max(data, key=lambda p: p.stat().st_size)
+    broken = bytearray(largest.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    largest.write_bytes(broken)
+    assert load_model(copy).step != best
+    assert "has changed since it was written" in caplog.text
+    for step in steps:
+        shutil.rmtree(copy / "checkpoints" / str(step) / "model")
+    with pytest.raises(UserError, match="every checkpoint"):
+        load_model(copy)

@@ -1,0 +1,95 @@
+"""The training command's mistakes, each one line; and a real process killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otuken_jax import train
+from otuken_jax.errors import run_command
+
+TINY = str(Path(__file__).parent / "configs" / "tiny.py")
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "words"),
+    [
+        ("quikstart", [], "did you mean quickstart?"),
+        (TINY, ["--config.optim.learning_rat=1"], "did you mean config.optim.learning_rate?"),
+        (TINY, ["--config.data.batch_size=abc"], "does not fit its field"),
+        (TINY, ["--config.data.batch_size=12"], "use 8 or 16"),
+        (TINY, ["--config.model.voxel_size=13"], "one of 8, 12"),
+        (TINY, ["--config.mesh.fsdp=3"], "number of devices"),
+        (TINY, ["--confg.data.batch_size=8"], "--config.group.field=value"),
+        ("v64", [], "t5 at weights/t5-v1_1-base and point-e/sdf at weights/point-e-sdf"),
+        (TINY, ["--config.data.motifs=('lalee',)"], "lalee"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides, words):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--config", config, "--workdir", str(tmp_path / "run"), *overrides]
+    assert run_command(lambda: train.main(arguments)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert words in error
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_another_configuration_in_the_workdir_is_refused(tmp_path):
+    first, second = '{\n"lr": 1\n}', '{\n"lr": 2\n}'
+    train.prepare_workdir(tmp_path, first)
+    train.prepare_workdir(tmp_path, first)
+    with pytest.raises(train.UserError, match=r'another configuration \("lr": 2\)'):
+        train.prepare_workdir(tmp_path, second)
+
+
+def start(workdir: Path, **kwargs) -> subprocess.Popen:
+    command = [sys.executable, "-m", "otuken_jax.train", "--config", TINY]
+    return subprocess.Popen([*command, "--workdir", str(workdir)], **kwargs)
+
+
+def wait_for_checkpoint(workdir: Path, step: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not (workdir / "checkpoints" / "checksums" / f"{step}.json").exists():
+        assert process.poll() is None, "the run ended before it was stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_killed_process_resumes_bit_for_bit(tmp_path):
+    from otuken_jax.models.parameters import split_model
+    from otuken_jax.training.checkpoints import load_model
+
+    assert start(tmp_path / "whole").wait() == 0
+    process = start(tmp_path / "killed")
+    wait_for_checkpoint(tmp_path / "killed", 8, process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert start(tmp_path / "killed").wait() == 0
+    want, got = (load_model(tmp_path / name) for name in ("whole", "killed"))
+    assert want.step == got.step
+    params = split_model(want.model)[1]
+    for name, value in split_model(got.model)[1].items():
+        np.testing.assert_array_equal(value, params[name], err_msg=name)
+    losses = [
+        {(r["step"], r["split"]): r["loss"] for r in map(json.loads, path.read_text().splitlines())}
+        for path in (tmp_path / "whole/metrics.jsonl", tmp_path / "killed/metrics.jsonl")
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_with_zero(tmp_path):
+    process = start(tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
+    wait_for_checkpoint(tmp_path, 4, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 0
+    assert "stopped by SIGTERM" in errors

@@ -1,0 +1,56 @@
+"""Which parameters train when, and the plan of stages."""
+
+import pytest
+
+from otuken_jax.models.otuken3d import Otuken3DModel
+from otuken_jax.models.parameters import split_model
+from otuken_jax.training.stages import (
+    Stage,
+    describe_groups,
+    parameter_stage,
+    plan_stages,
+    trainable_groups,
+)
+
+
+def test_original_epochs_are_shared_out_30_20_50():
+    assert [s.epochs for s in plan_stages((32, 48, 64), 100)] == [30, 20, 50]
+    assert sum(s.epochs for s in plan_stages((32, 48, 64), 7)) == 7
+    assert [s.epochs for s in plan_stages((32, 48), 100, (3, 4))] == [3, 4]
+    with pytest.raises(ValueError, match="2 epoch numbers for 3 stages"):
+        plan_stages((32, 48, 64), 100, (1, 2))
+
+
+def test_a_tenth_of_a_new_stage_fades_in():
+    first, second = (Stage(i, 32, 10).with_steps(5, 0.1) for i in range(2))
+    assert first.alpha(0) == 1.0
+    alphas = [second.alpha(i) for i in range(7)]
+    assert alphas[:5] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+    assert alphas[5:] == [1.0, 1.0]
+
+
+def test_later_blocks_wait_for_their_stage(tiny_model):
+    params = split_model(tiny_model)[1]
+    config = tiny_model.config.decoder
+    groups = [trainable_groups(params, stage, (), config) for stage in range(3)]
+    assert set(groups[2]) == set(params)
+    waiting = {n.rpartition(".")[0].split(".conv")[0] for n in set(params) - set(groups[0])}
+    assert all(
+        n.startswith(("decoder.blocks", "decoder.heads", "decoder.attention")) for n in waiting
+    )
+    assert parameter_stage("decoder.blocks.2.conv1.kernel", config) == 2
+    assert parameter_stage("decoder.heads.1.local.kernel", config) == 1
+    assert parameter_stage("decoder.attention.6.gate", config) == 1
+    assert parameter_stage("decoder.ornament.out.kernel", config) == 0
+    assert groups[0].items() <= groups[1].items() <= groups[2].items()
+
+
+def test_frozen_parts_are_in_no_group_and_the_line_says_so(tiny_config):
+    model = Otuken3DModel(voxel_size=8, config=tiny_config)
+    params = split_model(model)[1]
+    groups = trainable_groups(params, 0, ("text_encoder",), tiny_config.decoder)
+    assert not any(n.startswith("text_encoder") for n in groups)
+    line = describe_groups(params, groups)
+    assert "text_encoder 0/" in line
+    fusion = sum(x.size for n, x in params.items() if n.startswith("fusion"))
+    assert f"fusion {fusion:,}/{fusion:,}" in line
