@@ -1,4 +1,8 @@
-"""Point-E's diffusion against the reference: schedules, samplers, losses."""
+"""Point-E's diffusion against the reference: schedules, samplers, losses.
+
+Measured: tables equal bit for bit; in scaled units x 3e-6 and clean clouds 1e-4, where the schedule
+amplifies rounding; losses 1e-6 relative; two-stage runs 0.12 of their bound.
+"""
 
 import dataclasses
 import functools
@@ -135,7 +139,7 @@ def test_ddpm_and_ddim(case):
     reverse = diffusion.reverse(diffusion.model_output(model, x, t), x, t, clip_denoised=True)
     np.testing.assert_allclose(reverse.mean, last(g["pmv_mean"]), atol=5e-6)
     np.testing.assert_allclose(reverse.log_variance, last(g["pmv_log_variance"]), rtol=1e-5)
-    np.testing.assert_allclose(reverse.pred_x0, last(g["pmv_pred_xstart"]), atol=5e-5)
+    np.testing.assert_allclose(reverse.pred_x0, last(g["pmv_pred_xstart"]), atol=4e-4)
 
     noise = as_noise(g["step_noise"])
     for method, clip in [("ddpm", True), ("ddpm", False), ("ddim", True), ("ddim", False)]:
@@ -144,7 +148,7 @@ def test_ddpm_and_ddim(case):
         samples = jit(run)(last(g["x_T_noise"]))
         x, x0 = samples.steps
         key = f"{method}_clip{int(clip)}"
-        np.testing.assert_allclose(x, scaled(g[f"{key}_sample_unscaled"]), atol=5e-4)
+        np.testing.assert_allclose(x, scaled(g[f"{key}_sample_unscaled"]), atol=3e-5)
         if method == "ddpm":
             np.testing.assert_allclose(x0, scaled(g[f"{key}_pred_xstart_unscaled"]), atol=5e-4)
         np.testing.assert_array_equal(samples.x, x[-1])
@@ -184,8 +188,8 @@ def test_karras_with_analytic_denoisers(case):
     x, x0 = samples.steps
     sigmas = D.karras_sigmas(config.num_steps, config.sigma_min, config.sigma_max)
     scales = np.maximum(sigmas, 0.05)[:, None, None, None]
-    assert np.max(np.abs(x - scaled(g["x_unscaled"])) / scales) < 5e-3
-    np.testing.assert_allclose(samples.x, last(g["final_scaled"]), atol=5e-4)
+    assert np.max(np.abs(x - scaled(g["x_unscaled"])) / scales) < 3e-4
+    np.testing.assert_allclose(samples.x, last(g["final_scaled"]), atol=2e-5)
     if "pred_xstart_unscaled" in g:
         np.testing.assert_allclose(x0, scaled(g["pred_xstart_unscaled"]), atol=5e-4)
 
@@ -211,7 +215,7 @@ def test_guidance_at_single_noise_levels():
         t = int(D.sigma_to_timestep(np.float32(sigma), diffusion.alphas_cumprod))
         got = outputs(sigma * last(g["x_unit"]), jnp.float32(sigma), t)
         # An unclipped prediction is the network's rounding times sigma.
-        bound = {"rtol": 1e-4, "atol": 5e-5 * max(1, sigma)}
+        bound = {"rtol": 1e-5, "atol": 1e-5 * max(1, sigma)}
         for key, x0 in got.items():
             np.testing.assert_allclose(x0, last(g[f"sigma{sigma:g}_{key}"]), **bound)
 
@@ -272,8 +276,8 @@ def test_training_losses(schedule):
     for key, got in losses.items():
         want = g[f"{schedule}__gauss_{key}"]
         # Near zero at t = 1023, where the reference itself is that far off: see its README.
-        rtol = np.where(g["t"] == 1023, {"mse": 1e-3, "vb": 0.2, "loss": 1e-3}[key], 1e-4)
-        assert (np.abs(got - want) <= rtol * np.abs(want) + 2e-6).all()
+        rtol = np.where(g["t"] == 1023, {"mse": 1e-3, "vb": 2e-3, "loss": 2e-3}[key], 1e-5)
+        assert (np.abs(got - want) <= rtol * np.abs(want) + 1e-11).all()
 
     network = make_network("vec", damped=False)
     graphdef, state = nnx.split(network)
@@ -288,7 +292,7 @@ def test_training_losses(schedule):
 
     (_, losses), grads = loss(state)
     for key, got in losses.items():
-        np.testing.assert_allclose(got, g[f"{schedule}__net_{key}"], rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(got, g[f"{schedule}__net_{key}"], rtol=1e-5, atol=1e-6)
     prefix = f"{schedule}__net_grad__"
     names = {k.removeprefix(prefix).replace("__", "."): k for k in g if k.startswith(prefix)}
     assert len(names) == 5
@@ -300,8 +304,8 @@ def test_training_losses(schedule):
     for path, (source,) in steps.sources.items():
         if source in names:
             want = steps.tensor(path, lambda name: g[names[name]])
-            bound = 1e-3 * np.abs(want).max()
-            np.testing.assert_allclose(flat[path], want, rtol=1e-3, atol=bound, err_msg=path)
+            bound = 1e-5 * np.abs(want).max()
+            np.testing.assert_allclose(flat[path], want, rtol=1e-5, atol=bound, err_msg=path)
 
 
 def test_vb_trains_the_variance_alone():
@@ -336,8 +340,10 @@ def test_sampler_is_deterministic_and_independent_of_the_batch(two_stages):
     assert three.shape == (3, 20, 6)
     assert np.isfinite(three).all()
     np.testing.assert_array_equal(three, run(0, 3))
-    # The loop amplifies the rounding of another batch shape: 3e-3 grey levels measured.
-    np.testing.assert_allclose(run(0, 1), three[:1], atol=2e-2)
+    # The loop amplifies the rounding of another batch shape, to 0.02 of 255 grey levels; other
+    # draws would move everything by whole units.
+    np.testing.assert_allclose(run(0, 1), three[:1], atol=0.5)
+    np.testing.assert_allclose(run(0, 1)[..., :3], three[:1, :, :3], atol=1e-3)
     assert np.abs(run(1, 3) - three).max() > 0.1
     assert np.abs(three[0] - three[1]).max() > 0.1
 

@@ -1,7 +1,8 @@
 """Point-E's networks against outputs of the reference, on weights made by rule.
 
-Measured on the CPU, largest absolute difference to the golden files. Tiny networks: outputs 3e-6,
-fractional steps near 1000 3e-6. Published sizes: see `porting/README.md`.
+Measured on the CPU, largest difference to the golden files: tiny networks 3.9e-6 (fractional steps
+too), published sizes 4.1e-6, the published SDF model's latents 7.9e-6 (values to 9.6); gradients
+3e-6 of the largest.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ KINDS = {
     "CLIPImageGridPointDiffusionTransformer": ("grid", False),
     "CLIPImageGridUpsamplePointDiffusionTransformer": ("grid", True),
 }
-CLOSE = {"atol": 5e-5, "rtol": 1e-4}
+CLOSE = {"atol": 3e-5, "rtol": 1e-5}
 
 
 def config_of(entry):
@@ -141,6 +142,36 @@ def test_tiny_sdf():
     check_sdf(TINY["tiny-sdf"], g, compare)
 
 
+def test_tiny_sdf_gradients():
+    """The golden file has none; the mirror, which passes it, stands in."""
+    g = load("pointe_models/tiny-sdf.npz")
+    model, mirror = both(TINY["tiny-sdf"])
+    points, queries = channels_last(g["point_clouds"]), channels_last(g["queries"])
+    direction = np.random.default_rng(0).normal(size=g["sdf"].shape).astype(np.float32)
+    graphdef, state = nnx.split(model)
+
+    @jit
+    @functools.partial(jax.grad, argnums=(0, 1))
+    def gradients(state, points):
+        sdf = nnx.merge(graphdef, state)(points, jnp.asarray(queries))
+        return jnp.mean(sdf * direction)
+
+    grads, grad_points = gradients(state, jnp.asarray(points))
+    points_torch = as_tensor(points).requires_grad_()
+    (mirror(points_torch, as_tensor(queries)) * as_tensor(direction)).mean().backward()
+    of_mirror = {key: p.grad.numpy() for key, p in mirror.named_parameters()}
+    wanted = port(of_mirror, tables.sdf_rules(config_of(TINY["tiny-sdf"])), target_shapes(state))
+    check_gradient(grad_points, points_torch.grad.numpy(), "points")
+    for path, grad in nnx.to_flat_state(grads):
+        path = "/".join(map(str, path))
+        check_gradient(grad.get_value(), wanted[path], path)
+
+
+def check_gradient(got, want, what):
+    bound = 3e-5 * np.abs(want).max()
+    np.testing.assert_allclose(got, want, rtol=3e-5, atol=bound, err_msg=what)
+
+
 @pytest.mark.slow
 def test_published_sdf():
     g = load("pointe_models/full-sdf.npz")
@@ -200,7 +231,7 @@ def test_tiny_diffusion(name):
     of_mirror = mirror_outputs_and_gradients(mirror, inputs, direction)
     for outputs in (of_flax, of_mirror):
         out = outputs(g["t_float"])[0]
-        np.testing.assert_allclose(out, channels_last(g["out_t_float"]), atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(out, channels_last(g["out_t_float"]), **CLOSE)
 
     (out, grad_x, grads), (mirror_out, mirror_grad_x, mirror_grads) = (
         outputs(g["t"]) for outputs in (of_flax, of_mirror)
@@ -208,21 +239,17 @@ def test_tiny_diffusion(name):
     np.testing.assert_allclose(out, channels_last(g["out"]), **CLOSE)
     np.testing.assert_allclose(mirror_out, channels_last(g["out"]), **CLOSE)
 
-    def check(got, want, what):
-        bound = 1e-3 * np.abs(want).max()
-        np.testing.assert_allclose(got, want, rtol=1e-3, atol=bound, err_msg=what)
-
-    check(grad_x, channels_last(g["grad_x"]), "x")
-    check(mirror_grad_x, channels_last(g["grad_x"]), "x, PyTorch")
+    check_gradient(grad_x, channels_last(g["grad_x"]), "x")
+    check_gradient(mirror_grad_x, channels_last(g["grad_x"]), "x, PyTorch")
     golden = {k[12:].replace("__", "."): v for k, v in g.items() if k.startswith("grad_param__")}
     assert len(golden) >= 5
     for key, want in golden.items():
-        check(mirror_grads[key], want, f"{key}, PyTorch")
+        check_gradient(mirror_grads[key], want, f"{key}, PyTorch")
     # The mirror's gradients are now trusted, so they serve for every other parameter.
     rules = [r for r in network_of(model.config).rules(model.config) if "channel_" not in r.torch]
     wanted = port(mirror_grads, rules, {path: grad.shape for path, grad in grads.items()})
     for path, grad in grads.items():
-        check(grad, wanted[path], path)
+        check_gradient(grad, wanted[path], path)
 
 
 @pytest.mark.parametrize("name", ["tiny-vec", "tiny-grid", "tiny-upsample"])
@@ -360,7 +387,7 @@ def test_drop_condition_zeroes_whole_samples():
 
 @pytest.mark.parametrize("name", ["tiny-sdf", "tiny-upsample"])
 def test_bfloat16_stays_near_float32(name):
-    """Measured: 1.1 % of the output's standard deviation for both; weights stay float32."""
+    """Measured, rms over the output's deviation: 1.6 % and 0.65 %; the weights stay float32."""
     entry = TINY[name]
     model, _ = both(entry)
     make = lambda: type(model)(config_of(entry), dtype=jnp.bfloat16, rngs=nnx.Rngs(0))  # noqa: E731
@@ -375,24 +402,26 @@ def test_bfloat16_stays_near_float32(name):
     want, got = forward(model, *args), forward(low, *args)
     assert got.dtype == jnp.bfloat16
     error = np.asarray(got, np.float32) - np.asarray(want)
-    print("BF16", np.sqrt(np.mean(error**2)) / np.std(want), np.abs(error).max() / np.std(want))
     assert np.sqrt(np.mean(error**2)) < 0.03 * np.std(want)
 
 
-def test_compiles_once_per_shape():
-    config = config_of(TINY["tiny-grid"])
-    model = jit(lambda: point_e.PointDiffusionTransformer(config, rngs=nnx.Rngs(0)))()
+@pytest.mark.parametrize("name", ["tiny-grid", "tiny-upsample", "tiny-sdf"])
+def test_compiles_once_per_shape(name):
+    config = config_of(TINY[name])
+    network = network_of(config)
+    model = jit(lambda: network.make_model(config))()
     traces = []
 
     @jit
-    def forward(model, x, t, embedding):
-        traces.append(x.shape)
-        return model(x, t, embedding)
+    def forward(model, inputs):
+        traces.append(name)
+        return network.run_model(model, inputs)
 
-    embedding = jnp.ones((1, *config.embedding_shape))
-    for points, step in [(8, 3), (8, 900), (8, 5), (12, 5), (12, 7)]:
-        forward(model, jnp.ones((1, points, 6)), jnp.array([step]), embedding)
-    assert traces == [(1, 8, 6), (1, 12, 6)]
+    for batch in (2, 2, 2, 1, 1):
+        rng = np.random.default_rng(len(traces))
+        inputs = network.make_inputs(config, rng)
+        forward(model, {key: value[:batch] for key, value in inputs.items()})
+    assert len(traces) == 2
 
 
 def test_encoder_takes_any_number_of_points_in_any_order():
