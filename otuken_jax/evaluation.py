@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from tqdm import tqdm
@@ -218,7 +219,8 @@ def word_swaps(
 def color_error(prediction: Prediction, recipe: Recipe, library: Library) -> float:
     """Mean absolute error of sRGB in 0..1 at points of the recipe's true surface."""
     surface = sample_surface(recipe, COLOR_POINTS, 0, coarsest=library.coarsest)
-    sampled = trilinear_sample(prediction.colors[None], surface["points"][None])[0]
+    colors, points = jnp.asarray(prediction.colors), jnp.asarray(surface["points"])
+    sampled = trilinear_sample(colors[None], points[None])[0]
     return float(np.abs(np.asarray(sampled) - surface["colors"]).mean())
 
 

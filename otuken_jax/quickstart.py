@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="quickstart")
     arguments, overrides = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     workdir = Path(arguments.workdir)
-    train.main(["--config", arguments.config, "--workdir", str(workdir), *overrides])
+    trainer = train.run(["--config", arguments.config, "--workdir", str(workdir), *overrides])
+    if trainer.interrupted:
+        return 0  # saved; the same command goes on
     evaluate.main(["--checkpoint", str(workdir), "--out", str(workdir / "evaluation.json")])
     print()
     for path in generate_all(workdir, workdir / "meshes"):

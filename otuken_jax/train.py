@@ -49,8 +49,9 @@ def _difference(path: Path, config_json: str) -> str:
     return changed[0] if changed else "fields added or removed"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments, overrides = parse(sys.argv[1:] if argv is None else argv)
+def run(argv: Sequence[str]):
+    """Trains as the command line says; returns the trainer."""
+    arguments, overrides = parse(argv)
     # Slow imports come after the arguments are known to be readable.
     from absl import flags
 
@@ -63,7 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(arguments.config, overrides)
     workdir = Path(arguments.workdir)
     prepare_workdir(workdir, to_json(config))
-    train(config, workdir)
+    return train(config, workdir)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    run(sys.argv[1:] if argv is None else argv)
     return 0
 
 

@@ -34,6 +34,16 @@ TINY = ModelConfig(
 )
 
 
+@pytest.fixture(autouse=True)
+def quick_compile(request):
+    """Compiles with few optimisations, but where large models are compared with PyTorch.
+
+    A tiny model's programs take longer to compile than to run; this halves it.
+    """
+    quick = "equivalence" not in request.path.parts and "porting" not in request.path.parts
+    jax.config.update("jax_disable_most_optimizations", quick)
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     return TINY

@@ -30,6 +30,7 @@ def call(trained: Path, out: Path, *arguments: str) -> int:
     return run_command(lambda: generate.main([*common, *arguments]))
 
 
+@pytest.mark.slow
 def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
     arguments = ["--text", "İznik üslubunda lale motifli vazo", "--format", "glb,obj,stl,ply"]
     for name in ("one", "two"):
@@ -46,6 +47,7 @@ def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
         assert mesh.volume > 0, name
 
 
+@pytest.mark.slow
 def test_style_mix_and_strengths_change_the_mesh(trained, tmp_path):
     text = ["--text", "vazo", "--format", "ply", "--style", "İznik üslubu, lale motifi"]
     variants = {
@@ -60,6 +62,7 @@ def test_style_mix_and_strengths_change_the_mesh(trained, tmp_path):
     assert len(set(data.values())) == 3
 
 
+@pytest.mark.slow
 def test_points_lead_the_shape(trained, tmp_path):
     cloud = trimesh.PointCloud(np.random.default_rng(0).normal(size=(50, 3)))
     cloud.export(tmp_path / "cloud.ply")
@@ -69,6 +72,7 @@ def test_points_lead_the_shape(trained, tmp_path):
     assert (tmp_path / "a/01-vazo.ply").read_bytes() != (tmp_path / "b/01-vazo.ply").read_bytes()
 
 
+@pytest.mark.slow
 def test_prompts_come_from_a_file_too(trained, tmp_path):
     (tmp_path / "prompts.txt").write_text("vazo\n\n# yorum\nkaro çini\n", encoding="utf-8")
     assert call(trained, tmp_path / "out", "--prompts", str(tmp_path / "prompts.txt")) == 0
@@ -76,6 +80,7 @@ def test_prompts_come_from_a_file_too(trained, tmp_path):
     assert names == ["01-vazo.glb", "02-karo-cini.glb"]
 
 
+@pytest.mark.slow
 def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
     assert call(trained, tmp_path, "--text", "lale motifli vazo " * 20) == 0
     assert "was cut" in capsys.readouterr().err
@@ -92,8 +97,8 @@ def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
         (["--prompts", "missing.txt"], "missing.txt"),
     ],
 )
-def test_mistakes_are_one_line(trained, tmp_path, capsys, arguments, words):
-    assert call(trained, tmp_path / "out", *arguments) == 2
+def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
+    assert call(tmp_path, tmp_path / "out", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert words in error
@@ -101,10 +106,10 @@ def test_mistakes_are_one_line(trained, tmp_path, capsys, arguments, words):
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
-def test_broken_ply_is_one_line(trained, tmp_path, capsys):
+def test_broken_ply_is_one_line(tmp_path, capsys):
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 3\n")
     assert (
-        call(trained, tmp_path / "o", "--text", "vazo", "--points", str(tmp_path / "broken.ply"))
+        call(tmp_path, tmp_path / "o", "--text", "vazo", "--points", str(tmp_path / "broken.ply"))
         == 2
     )
     assert "broken.ply" in capsys.readouterr().err
@@ -115,6 +120,7 @@ def test_no_checkpoint_is_one_line(tmp_path, capsys):
     assert "no checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_unwritable_output_leaves_nothing(trained, tmp_path, capsys, monkeypatch, code):
     def refuse(*_):
@@ -126,6 +132,7 @@ def test_unwritable_output_leaves_nothing(trained, tmp_path, capsys, monkeypatch
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_corrupt_newest_checkpoint_falls_back_with_a_warning(trained, tmp_path, caplog, capsys):
     import shutil
 

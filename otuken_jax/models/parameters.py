@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array
 
-Params = dict[str, Array]
+Params = dict[str, Array | jax.ShapeDtypeStruct]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from otuken_jax.data.augment import augment
 from otuken_jax.losses.field import LossWeights, iou, total_loss
@@ -16,18 +18,21 @@ from otuken_jax.models.decoder import KnownChart
 from otuken_jax.models.parameters import ModelDef, Params
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
 
-Batch = dict[str, Array]
+Batch = dict[str, ArrayLike]
 Metrics = dict[str, Float[Array, ""]]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """What a step changes: the trainable parameters, the optimizer's state, the step count."""
+    """What a step changes: the trainable parameters, the optimizer's state, the step count.
 
-    params: Params
-    opt_state: optax.OptState
-    step: Int[Array, ""]
+    Leaves are arrays, or their shapes or shardings where a step is set up.
+    """
+
+    params: dict[str, Any]
+    opt_state: Any
+    step: Any  # int32 scalar
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ class Otuken3DTrainer:
             return {}
         return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
 
-    def _knobs(self, stage: Stage) -> dict[str, np.ndarray]:
+    def _knobs(self, stage: Stage) -> dict[str, np.float32]:
         weights = self.step_config.loss
         progress = self.progress.stage_step / max(stage.num_steps, 1)
         band = weights.band + (weights.band_final - weights.band) * min(progress, 1.0)

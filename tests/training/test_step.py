@@ -62,8 +62,8 @@ def test_train_step_lowers_for_accelerators(platform):
 
 def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
     step, state, frozen, *rest = make_step(load_config(TINY), 0, 4)
-    before = {n: np.asarray(x) for n, x in state.params.items()}
-    kept = {n: np.asarray(x) for n, x in frozen.items()}
+    before = {n: np.array(x) for n, x in state.params.items()}  # copies: views forbid donation
+    kept = {n: np.array(x) for n, x in frozen.items()}
     new, metrics = step(state, frozen, *rest)
     assert all(x.is_deleted() for x in state.params.values())
     moved = [n for n in before if not np.array_equal(before[n], new.params[n])]
