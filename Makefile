@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
+SLOW ?= tests
 BIN := $(VENV)/bin
 
 .PHONY: quickstart test lint slow-test clean
@@ -15,7 +16,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
 
 slow-test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SLOW)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
