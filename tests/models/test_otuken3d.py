@@ -1,7 +1,6 @@
 """The whole model: its public face, its modalities, its start."""
 
 import dataclasses
-import hashlib
 import json
 
 import jax
@@ -113,15 +112,6 @@ def test_config_survives_json(tiny_config):
     assert ModelConfig.from_dict(values) == tiny_config
     with pytest.raises(ValueError, match="bytes-tiny"):
         ModelConfig(text_encoder_name="t6")
-
-
-def test_initial_weights_do_not_move(tiny_config):
-    """A layer added in the middle would shift every later draw and break old seeds unseen."""
-    params = split_model(Otuken3DModel(voxel_size=16, config=tiny_config))[1]
-    digest = hashlib.sha256()
-    for name in sorted(params):
-        digest.update(name.encode() + np.round(np.asarray(params[name]), 4).tobytes())
-    assert digest.hexdigest()[:16] == "65ae253883b3ba56"
 
 
 def test_update_model_writes_only_what_is_named(tiny_config):

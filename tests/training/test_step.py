@@ -60,6 +60,7 @@ def test_train_step_lowers_for_accelerators(platform):
     assert "convolution" in exported.mlir_module()
 
 
+@pytest.mark.slow
 def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
     step, state, frozen, *rest = make_step(load_config(TINY), 0, 4)
     before = {n: np.array(x) for n, x in state.params.items()}  # copies: views forbid donation
