@@ -3,13 +3,14 @@
 Both compare distributions of shapes, so they need hundreds of clouds to mean anything.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy import linalg, special
 
 from otuken_jax.models.pointnet2 import PointNet2
@@ -38,17 +39,21 @@ def features_and_probs(
     A smaller `batch_size` saves memory and changes the features slightly, see `PointNet2`.
     """
     graphdef, state = nnx.split(model)
-    run = jax.jit(lambda state, points: nnx.merge(graphdef, state)(points))
     clouds = normalize_clouds(np.asarray(clouds)).astype(np.float32)
     batches = []
     for start in range(0, len(clouds), batch_size):
         batch = clouds[start : start + batch_size]
         # The last batch is filled up, so that one program serves all.
         filled = np.concatenate([batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
-        outputs = run(state, jnp.asarray(filled))
+        outputs = _apply(graphdef, state, jnp.asarray(filled))
         batches.append([np.asarray(x)[: len(batch)] for x in outputs])
     features, log_probs = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return features, np.exp(log_probs)
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply(graphdef, state, points: Float[Array, "b n 3"]) -> tuple[Array, Array]:
+    return nnx.merge(graphdef, state)(points)
 
 
 def feature_statistics(features: Float[np.ndarray, "b f"]) -> Statistics:

@@ -3,11 +3,13 @@
 Clouds here are in Point-E's raw units, the longest side about 1, with colours in 0..1.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from otuken_jax.models.point_e import PointESDF
 
@@ -89,15 +91,17 @@ def sdf_volume(
     filled = np.concatenate([grid, np.zeros((-len(grid) % BATCH_SIZE, 3), np.float32)])
     queries = jnp.asarray(filled.reshape(-1, 1, BATCH_SIZE, 3))
     graphdef, state = nnx.split(model)
-
-    @jax.jit
-    def evaluate(state, points, queries):
-        model = nnx.merge(graphdef, state)
-        latents = model.encoder(points)
-        return jax.lax.map(lambda batch: model.decode(latents, batch), queries)
-
-    values = evaluate(state, jnp.asarray(points, jnp.float32)[None], queries)
+    values = _evaluate(graphdef, state, jnp.asarray(points, jnp.float32)[None], queries)
     return np.asarray(values, np.float32).ravel()[: len(grid)].reshape((grid_size,) * 3)
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(
+    graphdef, state, points: Float[Array, "1 n 3"], queries: Float[Array, "s 1 m 3"]
+) -> Float[Array, "s 1 m"]:
+    model = nnx.merge(graphdef, state)
+    latents = model.encoder(points)
+    return jax.lax.map(lambda batch: model.decode(latents, batch), queries)
 
 
 def volume_to_mesh(

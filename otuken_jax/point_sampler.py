@@ -61,9 +61,8 @@ def sample_stage(
         raw = diffusion.unscale(scaled)
         if low_res is None:
             return raw
-        return jnp.concatenate(
-            [jnp.broadcast_to(low_res, (*raw.shape[:-2], *low_res.shape[1:])), raw], -2
-        )
+        coarse = jnp.broadcast_to(low_res, (*raw.shape[:-2], *low_res.shape[1:]))
+        return jnp.concatenate([coarse, raw], axis=-2)
 
     samples = sample_karras(
         diffusion,

@@ -18,7 +18,7 @@ from otuken_jax.errors import UserError, run_command
 from otuken_jax.models.clip import CLIP, CLIPConfig, preprocess_image
 from otuken_jax.models.point_e import PointDiffusionConfig, PointDiffusionTransformer
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
-from otuken_jax.point_sampler import PointCloudSampler, StageConfig
+from otuken_jax.point_sampler import StageConfig
 
 CLIP_TINY = CLIPConfig(
     projection_dim=12,
@@ -105,39 +105,62 @@ def test_text_to_cloud_file(weights, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(out)
     data = out.read_bytes()
     assert b"element vertex 16\n" in data
-    points.main([*arguments, "--seed", "1"])
-    assert out.read_bytes() != data
+    assert len(data.split(b"end_header\n")[1]) == 16 * 15
 
 
-def test_text_reaches_the_base_network_as_a_unit_vector_and_the_upsampler_not(weights):
-    clouds = point_generation.text_to_clouds(["a vazo", "bead"], weights, seed=4)
-    clip = make_network("clip")
+@pytest.fixture
+def sampled(monkeypatch):
+    """What the sampler was given; it is not run."""
+    seen = {}
+
+    def make(models, stages):
+        seen["configs"], seen["stages"] = [model.config for model in models], stages
+
+        def sample(key, batch_size, embeddings):
+            seen.update(key=key, embeddings=embeddings)
+            return np.full((batch_size, 16, 6), 51, np.float32)
+
+        return sample
+
+    monkeypatch.setattr(point_generation, "PointCloudSampler", make)
+    return seen
+
+
+def unit(embedding):
+    return embedding / jnp.linalg.norm(embedding, axis=-1, keepdims=True)
+
+
+def test_text_reaches_the_base_network_as_a_unit_vector_and_the_upsampler_not(weights, sampled):
+    point_generation.text_to_clouds(["a vazo", "bead"], weights, seed=4)
     # a, v, a, z, o</w> and b, e, a, d</w> between start (16) and end (17)
     ids = [[16, 8, 6, 0, 7, 13, 17], [16, 1, 4, 0, 11, 17, 17]]
-    embedding = jax.jit(lambda clip, ids: clip.encode_text(ids))(clip, jnp.array(ids))
-    embedding = embedding / jnp.linalg.norm(embedding, axis=-1, keepdims=True)
-    networks = [make_network(f"point-e/{name}") for name in ("base40M-textvec", "upsample")]
-    want = PointCloudSampler(networks, STAGES)(jax.random.key(4), 2, [embedding, None])
-    assert clouds.shape == (2, 16, 6)
-    np.testing.assert_allclose(clouds, want, atol=2e-2)
-    assert np.abs(clouds[0] - clouds[1]).max() > 1
+    want = jax.jit(lambda clip, ids: clip.encode_text(ids))(make_network("clip"), jnp.array(ids))
+    base, upsampler = sampled["embeddings"]
+    np.testing.assert_allclose(base, unit(want), atol=1e-5)
+    assert upsampler is None
+    assert sampled["stages"] is STAGES
+    assert [config.condition for config in sampled["configs"]] == ["vector", "grid"]
+    assert sampled["configs"][1].low_res
+    assert (jax.random.key_data(sampled["key"]) == jax.random.key_data(jax.random.key(4))).all()
 
 
 @pytest.mark.parametrize("model", ["base40M", "base40M-imagevec"])
-def test_image_reaches_both_stages(weights, picture, tmp_path, model):
+def test_image_reaches_both_stages(weights, picture, tmp_path, sampled, model):
     out = tmp_path / "cloud.ply"
     arguments = ["--image", str(picture), "--weights", str(weights), "--out", str(out)]
     points.main([*arguments, "--model", model, "--seed", "4"])
-    clip = make_network("clip")
     pixels = jnp.asarray(preprocess_image(Image.open(picture), 28))[None]
-    vector, grid = jax.jit(lambda c, x: (c.encode_image(x), c.encode_grid(x)))(clip, pixels)
-    base = grid if model == "base40M" else vector / jnp.linalg.norm(vector)
-    networks = [make_network(f"point-e/{name}") for name in (model, "upsample")]
-    want = PointCloudSampler(networks, STAGES)(jax.random.key(4), 1, [base, grid])
+    run = jax.jit(lambda clip, x: (clip.encode_image(x), clip.encode_grid(x)))
+    vector, grid = run(make_network("clip"), pixels)
+    base, upsampler = sampled["embeddings"]
+    np.testing.assert_allclose(base, grid if model == "base40M" else unit(vector), atol=1e-5)
+    np.testing.assert_allclose(upsampler, grid, atol=1e-5)
+    assert sampled["configs"] == [NETWORKS[f"point-e/{n}"][1] for n in (model, "upsample")]
+    assert (jax.random.key_data(sampled["key"]) == jax.random.key_data(jax.random.key(4))).all()
     body = out.read_bytes().split(b"end_header\n")[1]
     records = np.frombuffer(body, [("position", "<f4", 3), ("color", "u1", 3)])
-    np.testing.assert_allclose(records["position"], want[0, :, :3], atol=1e-4)
-    np.testing.assert_allclose(records["color"], np.clip(want[0, :, 3:], 0, 255), atol=0.52)
+    assert (records["position"] == 51).all()
+    assert (records["color"] == 51).all()
 
 
 def test_a_missing_weight_names_the_command_that_brings_it(weights, tmp_path, picture, capsys):

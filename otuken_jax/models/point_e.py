@@ -313,10 +313,9 @@ class PointDiffusionTransformer(nnx.Module):
             h = h + time
         if config.condition != "none":
             condition = self._condition(embedding, x.shape[0])
-            if config.condition == "grid":
+            # No position is embedded, so the order of the tokens in front does not matter.
+            if config.condition == "grid" or config.condition_token:
                 prefix.append(condition)
-            elif config.condition_token:
-                prefix.insert(0, condition)
             else:
                 h = h + condition
         if low_res is not None:

@@ -74,6 +74,13 @@ def test_farthest_points_and_neighbour_averages():
         point_clouds.farthest_points(g["coords"], 300)
 
 
+def test_a_kept_point_owns_itself_even_beside_its_double():
+    points = np.float32([[0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    values = np.float32([[1], [2], [5]])
+    averages = point_clouds.average_neighbours(points, values, np.array([0, 1]))
+    np.testing.assert_allclose(averages, [[3], [2]])
+
+
 def test_nearest_points():
     g = load("pointe_evals/point_cloud_ops.npz")
     np.testing.assert_array_equal(
