@@ -6,6 +6,8 @@
 The weights are converted ones, see `python -m porting --help`; a missing one is named with the
 command that brings it. CLIP, which reads the text, was trained on English: Turkish reaches it only
 through your own words. Nothing is translated, so "vazo" works as far as CLIP knows the word.
+
+Two CPU cores need about 45 minutes for a text and 90 for a picture: this is meant for a GPU.
 """
 
 import argparse

@@ -17,7 +17,13 @@ from golden_files import jit, load, manifest, state_dict
 from otuken_jax import diffusion as D
 from otuken_jax.models import point_e
 from otuken_jax.point_clouds import split_cloud
-from otuken_jax.point_sampler import PointCloudSampler, StageConfig, sample_stage
+from otuken_jax.point_sampler import (
+    BASE_STAGE,
+    UPSAMPLE_STAGE,
+    PointCloudSampler,
+    StageConfig,
+    sample_stage,
+)
 from porting import point_e as tables
 from porting.rules import build, plan
 
@@ -99,6 +105,17 @@ def test_respacing(schedule, respacing):
     np.testing.assert_array_equal(diffusion.timestep_map, g[prefix + "timestep_map"])
     np.testing.assert_allclose(diffusion.betas, g[prefix + "betas"], rtol=1e-12)
     np.testing.assert_allclose(diffusion.alphas_cumprod, g[prefix + "alphas_cumprod"], rtol=1e-12)
+
+
+def test_published_networks_use_these_schedules_and_scales():
+    published = manifest("pointe_diffusion/diffusion_configs.json")
+    assert published.keys() == point_e.POINT_DIFFUSION_CONFIGS.keys()
+    for name, config in published.items():
+        stage = UPSAMPLE_STAGE if name == "upsample" else BASE_STAGE
+        assert config["schedule"] == stage.schedule
+        assert config["timesteps"] == D.NUM_TIMESTEPS
+        assert tuple(config["channel_scales"]) == point_e.CHANNEL_SCALES
+        assert tuple(config["channel_biases"]) == point_e.CHANNEL_BIASES
 
 
 def test_respacing_refuses_what_does_not_fit():
