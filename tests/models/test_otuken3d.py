@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_models import randomized
 
 from otuken_jax.models.otuken3d import PARTS, ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
@@ -91,8 +92,6 @@ def test_freeze_takes_parts_only(tiny_config):
 
 
 def test_gradient_checkpointing_changes_no_gradient(tiny_config, tiny_inputs):
-    from conftest import randomized
-
     model = randomized(Otuken3DModel(voxel_size=8, config=tiny_config))
     grads = []
     for _ in range(2):

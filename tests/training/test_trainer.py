@@ -32,7 +32,7 @@ def tiny_data(tmp_path_factory) -> Path:
     return directory
 
 
-def tiny_config(tiny_data, *overrides):
+def run_config(tiny_data, *overrides):
     overrides = [f"--config.{o}" for o in overrides]
     return load_config(str(TINY), [f"--config.data.directory={tiny_data}", *overrides])
 
@@ -66,8 +66,8 @@ def sphere_trainer(config, **kwargs) -> Otuken3DTrainer:
 
 
 @pytest.mark.slow
-def test_usage_of_the_original_system(tiny_config_model, tmp_path):
-    trainer = sphere_trainer(tiny_config_model, workdir=tmp_path, fade_fraction=0.5)
+def test_usage_of_the_original_system(tiny_config, tmp_path):
+    trainer = sphere_trainer(tiny_config, workdir=tmp_path, fade_fraction=0.5)
     model = trainer.model
     losses = []
     for size in (8, 12, 16):
@@ -89,17 +89,10 @@ def test_usage_of_the_original_system(tiny_config_model, tmp_path):
     assert again.voxel_size == 16
 
 
-@pytest.fixture
-def tiny_config_model():
-    from conftest import TINY as config
-
-    return config
-
-
-def test_meshes_train_too(tiny_config_model):
+def test_meshes_train_too(tiny_config):
     vertices = np.array([[-1, -1, -1], [1, -1, -1], [0, 1, -1], [0, 0, 1]], np.float32) * 0.5
     faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
-    trainer = sphere_trainer(tiny_config_model)
+    trainer = sphere_trainer(tiny_config)
     trainer.model.set_voxel_size(8)
     batch = {"text": ["dörtyüzlü"] * 8, "mesh": Meshes.from_lists([vertices] * 8, [faces] * 8)}
     prepared = trainer.preparer(batch)
@@ -109,8 +102,8 @@ def test_meshes_train_too(tiny_config_model):
 
 
 @pytest.mark.slow
-def test_early_stop_ends_the_stage_not_the_run(tiny_config_model, tmp_path):
-    trainer = sphere_trainer(tiny_config_model, workdir=tmp_path)
+def test_early_stop_ends_the_stage_not_the_run(tiny_config, tmp_path):
+    trainer = sphere_trainer(tiny_config, workdir=tmp_path)
     losses = iter([1.0, 2.0, 3.0, 0.9, 2.0, 3.0, 0.8, 2.0, 3.0])
     trainer.validate = lambda: {"loss": next(losses)}
     trainer.train(num_epochs=30, early_stopping_patience=2)
@@ -121,7 +114,7 @@ def test_early_stop_ends_the_stage_not_the_run(tiny_config_model, tmp_path):
 
 @pytest.mark.slow
 def test_one_compilation_per_stage(tiny_data, tmp_path):
-    trainer = run.build_trainer(tiny_config(tiny_data), tmp_path)
+    trainer = run.build_trainer(run_config(tiny_data), tmp_path)
     counts = []
     step = trainer._train_stage
 
@@ -137,7 +130,7 @@ def test_one_compilation_per_stage(tiny_data, tmp_path):
 
 @pytest.mark.slow
 def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
-    config = tiny_config(tiny_data)
+    config = run_config(tiny_data)
     whole = run.build_trainer(config, tmp_path / "whole")
     whole.train(save_every=1)
     broken = run.build_trainer(config, tmp_path / "broken")
@@ -167,7 +160,7 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
 @pytest.mark.slow
 def test_devices_do_not_change_the_losses(tiny_data, tmp_path):
     """One device, and eight as 8 x 1 and 2 x 4: the same five losses."""
-    config = tiny_config(tiny_data)
+    config = run_config(tiny_data)
 
     def losses(mesh) -> list[float]:
         trainer = run.build_trainer(config, tmp_path)
@@ -188,8 +181,8 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_non_finite_loss_names_step_term_and_checkpoint(tiny_config_model, tmp_path):
-    trainer = sphere_trainer(tiny_config_model, workdir=tmp_path, stage_epochs=(2, 1, 1))
+def test_non_finite_loss_names_step_term_and_checkpoint(tiny_config, tmp_path):
+    trainer = sphere_trainer(tiny_config, workdir=tmp_path, stage_epochs=(2, 1, 1))
     calls = []
     prepare = trainer.preparer
 
@@ -211,7 +204,7 @@ def test_augmented_pose_reaches_the_decoder(tiny_data, tmp_path):
     """Turning the targets without telling the decoder must not give the same loss."""
     from otuken_jax.training.step import stage_batches
 
-    trainer = run.build_trainer(tiny_config(tiny_data), tmp_path)
+    trainer = run.build_trainer(run_config(tiny_data), tmp_path)
     batch = next(iter(trainer.train_loader))
     turned = stage_batches(batch, jax.random.key(0), [12], StepConfig())[0]
     assert np.abs(turned["pose"]).max() > 0.05
