@@ -2,6 +2,39 @@
 
 from configs import base
 
+# A compact part of the library: each pair is seen often enough in a short run.
+HOSTS = (
+    "vazo",
+    "surahi",
+    "kase",
+    "tabak",
+    "cini",
+    "samdan",
+    "kumbet",
+    "otag",
+    "testi",
+    "bengutas",
+)
+MOTIFS = (
+    "lale",
+    "karanfil",
+    "penc",
+    "yildiz8",
+    "hilal",
+    "cintemani",
+    "baklava",
+    "muhur",
+    "elibelinde",
+    "kocboynuzu",
+    "selvi",
+    "carkifelek",
+    "zencerek",
+    "suyolu",
+    "goz",
+    "meandr",
+)
+STYLES = ("iznik", "selcuklu", "gokturk", "kilim", "barok")
+
 
 def get_config():
     config = base.get_config()
@@ -29,6 +62,9 @@ def get_config():
     model.decoder.ornament_width = 96
 
     data = config.data
+    data.hosts = HOSTS
+    data.motifs = MOTIFS
+    data.styles = STYLES
     data.num_shapes = 1_200
     data.num_val = 96
     data.num_heldout = 96
