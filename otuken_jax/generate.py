@@ -30,7 +30,24 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--ornament-strength", type=float, default=1.0, help="of the relief (default 1)")
     add("--points", help="a PLY point cloud that the shape should follow")
     add("--out", required=True, help="folder for the meshes and pictures")
-    add("--format", default="glb", help="glb, obj, stl, ply; several with commas (default glb)")
+    add("--format", default="glb", help="of glb, obj, stl, ply, 3mf; commas between (default glb)")
+    add(
+        "--smooth",
+        type=int,
+        nargs="?",
+        const=10,
+        default=0,
+        metavar="STEPS",
+        help="take off the steps of the voxels, 1 to 20 times (10 without a number); keeps volume",
+    )
+    add("--decimate", metavar="N", help="at most N faces, or a share of them such as 0.25")
+    add(
+        "--size-mm",
+        type=float,
+        metavar="MM",
+        help="longest side, standing on the ground: millimetres and z up in stl, 3mf, obj and ply; "
+        "metres and y up in glb. Without it 3mf takes 100 mm, the others a cube of 2 units",
+    )
     add("--no-preview", action="store_true", help="write no PNG beside the meshes")
     return parser.parse_args(argv)
 
@@ -52,6 +69,29 @@ def parse_formats(names: str) -> list[str]:
     if unknown or not formats:
         raise UserError(f"unknown format {names!r}; choose from {', '.join(FORMATS)}")
     return formats
+
+
+def parse_target(text: str | None) -> int | float | None:
+    """--decimate: a number of faces, or a share between 0 and 1."""
+    if text is None:
+        return None
+    try:
+        target = int(text) if text.strip().isdecimal() else float(text)
+    except ValueError:
+        target = 0
+    if (isinstance(target, int) and target >= 4) or 0 < target < 1:
+        return target
+    raise UserError(f"--decimate is {text!r}; give a number of faces from 4, or a share like 0.25")
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """UserError for the first option that is out of its range."""
+    if not 0 <= arguments.mix <= 1:
+        raise UserError(f"--mix is {arguments.mix}; give a number from 0 to 1")
+    if not 0 <= arguments.smooth <= 20:
+        raise UserError(f"--smooth is {arguments.smooth}; give 1 to 20 steps")
+    if arguments.size_mm is not None and not 0 < arguments.size_mm < float("inf"):
+        raise UserError(f"--size-mm is {arguments.size_mm}; give a size above 0 mm, such as 120")
 
 
 def collect_prompts(arguments: argparse.Namespace) -> list[str]:
@@ -78,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # All that can be wrong is looked at before the model is loaded.
     formats = parse_formats(arguments.format)
     texts = collect_prompts(arguments)
-    if not 0 <= arguments.mix <= 1:
-        raise UserError(f"--mix is {arguments.mix}; give a number from 0 to 1")
+    check_numbers(arguments)
+    target = parse_target(arguments.decimate)
     points = None
     if arguments.points:
         points = normalize_points(read_point_cloud(arguments.points)[0])
@@ -90,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"cannot make {out} ({error.strerror}); choose another --out") from error
 
     from otuken_jax.compile_cache import enable_compile_cache
-    from otuken_jax.generation import Generator, Prompt
+    from otuken_jax.generation import Generator, Prompt, refine
     from otuken_jax.training.checkpoints import load_model
 
     enable_compile_cache()
@@ -105,13 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             ornament_strength=arguments.ornament_strength,
             points=points,
         )
-        generated = generator(prompt)
+        generated = refine(generator(prompt), arguments.smooth, target)
         for note in generated.notes:
             print(f"note: {note}", file=sys.stderr)
+        info = generator.describe(prompt)
         stem = file_stem(number, text)
         for name in formats:
-            export(generated.mesh, out / f"{stem}.{name}", name)
-            print(out / f"{stem}.{name}")
+            path = out / f"{stem}.{name}"
+            export(generated.mesh, path, name, size_mm=arguments.size_mm, info=info)
+            print(path)
         if not arguments.no_preview:
             from otuken_jax.geometry.render import render_mesh, save_png
 

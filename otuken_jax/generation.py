@@ -1,8 +1,10 @@
 """From prompts to closed meshes, with a trained model."""
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,13 @@ from jaxtyping import Array, Float
 
 from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
-from otuken_jax.geometry.mesh_io import SurfaceMesh, field_to_mesh, remove_specks
+from otuken_jax.geometry.mesh_io import (
+    SurfaceMesh,
+    decimate,
+    field_to_mesh,
+    remove_specks,
+    smooth,
+)
 from otuken_jax.models.otuken3d import Conditioning
 from otuken_jax.models.parameters import ModelDef, Params, split_model
 from otuken_jax.models.style import mix_styles, scale_global
@@ -74,6 +82,7 @@ class Generator:
     def __init__(self, loaded: LoadedModel) -> None:
         self.modeldef, self.params = split_model(loaded.model)
         self.stage = loaded.model.stage
+        self.name = f"otuken_jax {loaded.model.voxel_size}^3, step {loaded.step}"
         data = loaded.meta["data"]
         self.tokenizer: Tokenizer = load_tokenizer(data["tokenizer"])
         self.text_length = data["text_length"]
@@ -100,6 +109,20 @@ class Generator:
         if specks:
             notes.append(f"{specks} loose specks under 0.5 % of the volume removed")
         return Generated(mesh, tuple(notes))
+
+    @cached_property
+    def model_name(self) -> str:
+        """Resolution, step and the sha256 of the parameters."""
+        digest = hashlib.sha256()
+        for name in sorted(self.params):
+            digest.update(name.encode() + np.asarray(self.params[name]).tobytes())
+        return f"{self.name}, sha256 {digest.hexdigest()}"
+
+    def describe(self, prompt: Prompt) -> dict[str, str | float]:
+        """What a file says about its mesh: the fields of the prompt, and the model."""
+        fields = dataclasses.asdict(dataclasses.replace(prompt, points=None))
+        told = {k: v for k, v in fields.items() if v is not None}
+        return {"prompt": told.pop("text", "")} | told | {"model": self.model_name}
 
     def inputs(self, prompt: Prompt) -> tuple[dict[str, np.ndarray], list[str]]:
         """Arrays of one prompt for `predict`, and notes on what was cut."""
@@ -130,6 +153,22 @@ class Generator:
             "has_style": np.ones(1, bool),
         }
         return inputs, notes
+
+
+def refine(generated: Generated, smooth_steps: int, target: int | float | None) -> Generated:
+    """The mesh smoothed and then decimated.
+
+    Args:
+        smooth_steps: see `smooth`; 0 leaves it as it is.
+        target: a number of faces, or the share of them to keep; None keeps all.
+    """
+    mesh, notes = smooth(generated.mesh, smooth_steps), list(generated.notes)
+    if target is not None:
+        faces = target if isinstance(target, int) else max(4, int(target * len(mesh.faces)))
+        mesh = decimate(mesh, faces)
+        if len(mesh.faces) > faces:
+            notes.append(f"{len(mesh.faces)} faces stay: with {faces} the shape would be lost")
+    return Generated(mesh, tuple(notes))
 
 
 def _spread(available: int, wanted: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From a checkpoint to files: closed meshes, equal bytes, one clear line for every mistake."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from otuken_jax import generate
+from otuken_jax import generate, generation
 from otuken_jax.config import load_config
+from otuken_jax.conventions import grid_points
 from otuken_jax.errors import UserError, run_command
-from otuken_jax.training import run
+from otuken_jax.geometry.mesh_io import field_to_mesh
+from otuken_jax.training import checkpoints, run
 
 TINY = Path(__file__).parent / "configs" / "tiny.py"
 
@@ -32,14 +35,16 @@ def call(trained: Path, out: Path, *arguments: str) -> int:
 
 @pytest.mark.slow
 def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
-    arguments = ["--text", "İznik üslubunda lale motifli vazo", "--format", "glb,obj,stl,ply"]
+    arguments = ["--text", "İznik üslubunda lale motifli vazo", "--format", "glb,obj,stl,ply,3mf"]
     for name in ("one", "two"):
         assert call(trained, tmp_path / name, *arguments) == 0
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     stem = "01-iznik-uslubunda-lale-motifli-vazo"
-    assert files == [f"{stem}.{x}" for x in ("glb", "obj", "ply", "stl")]
+    assert files == [f"{stem}.{x}" for x in ("3mf", "glb", "obj", "ply", "stl")]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        if name.endswith("3mf"):  # trimesh needs lxml for it; tests/geometry reads it with lib3mf
+            continue
         mesh = trimesh.load(tmp_path / "one" / name, force="mesh", merge_primitives=True)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
         assert mesh.is_watertight, name
@@ -94,6 +99,18 @@ def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
         (["--text", "vazo", "--format", "glb,fbx"], "unknown format 'glb,fbx'; choose from glb"),
         (["--text", "vazo", "--points", "missing.ply"], "missing.ply"),
         (["--text", "vazo", "--mix", "2"], "from 0 to 1"),
+        (["--text", "vazo", "--smooth", "-1"], "--smooth is -1; give 1 to 20 steps"),
+        (["--text", "vazo", "--smooth", "21"], "--smooth is 21; give 1 to 20 steps"),
+        (["--text", "vazo", "--size-mm", "0"], "--size-mm is 0.0; give a size above 0 mm"),
+        (["--text", "vazo", "--size-mm", "-5"], "--size-mm is -5.0"),
+        (["--text", "vazo", "--size-mm", "nan"], "--size-mm is nan"),
+        (["--text", "vazo", "--size-mm", "inf"], "--size-mm is inf"),
+        (["--text", "vazo", "--decimate", "0"], "--decimate is '0'; give a number of faces"),
+        (["--text", "vazo", "--decimate", "3"], "--decimate is '3'"),
+        (["--text", "vazo", "--decimate", "-0.5"], "--decimate is '-0.5'"),
+        (["--text", "vazo", "--decimate", "1.5"], "--decimate is '1.5'"),
+        (["--text", "vazo", "--decimate", "half"], "--decimate is 'half'"),
+        (["--text", "vazo", "--decimate", "nan"], "--decimate is 'nan'"),
         (["--prompts", "missing.txt"], "missing.txt"),
     ],
 )
@@ -104,6 +121,60 @@ def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
     assert words in error
     assert "\n" not in error
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+class BallGenerator:
+    """Stands for a trained model."""
+
+    def __init__(self, loaded):
+        field = 0.7 - np.linalg.norm(grid_points(16), axis=-1)
+        colors = np.full((16, 16, 16, 3), 0.4, np.float32)
+        self.mesh = field_to_mesh(field.astype(np.float32), colors)
+
+    def __call__(self, prompt):
+        return generation.Generated(self.mesh, ())
+
+    def describe(self, prompt):
+        return {"prompt": prompt.text, "model": "a ball"}
+
+
+@pytest.fixture
+def ball(monkeypatch):
+    monkeypatch.setattr(generation, "Generator", BallGenerator)
+    monkeypatch.setattr(checkpoints, "load_model", lambda workdir: None)
+
+
+def make(tmp_path, *arguments):
+    """The GLB of the command as a mesh, and what its asset says of itself."""
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo", *arguments) == 0
+    path = tmp_path / "out" / "01-vazo.glb"
+    data = path.read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    return trimesh.load(path, force="mesh"), json.loads(data[20 : 20 + length])["asset"]["extras"]
+
+
+def test_the_mesh_is_smoothed_decimated_and_sized(ball, tmp_path, capsys):
+    plain, _ = make(tmp_path)
+    assert plain.extents.max() == pytest.approx(1.4, rel=0.02)
+    smoothed, _ = make(tmp_path, "--smooth")
+    assert len(smoothed.faces) == len(plain.faces)
+    assert not np.array_equal(smoothed.vertices, plain.vertices)
+    for number in (str(len(plain.faces) // 2), "0.5"):
+        small, _ = make(tmp_path, "--decimate", number, "--size-mm", "120")
+        assert len(plain.faces) / 4 < len(small.faces) <= len(plain.faces) / 2
+        assert small.is_watertight
+        assert small.extents.max() == pytest.approx(0.12, rel=1e-5)
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_target_out_of_reach_is_said(ball, tmp_path, capsys):
+    small, _ = make(tmp_path, "--decimate", "4")
+    words = f"note: {len(small.faces)} faces stay: with 4 the shape would be lost"
+    assert words in capsys.readouterr().err
+
+
+def test_the_file_says_how_it_was_made(ball, tmp_path):
+    assert make(tmp_path)[1] == {"prompt": "vazo", "model": "a ball"}
 
 
 def test_broken_ply_is_one_line(tmp_path, capsys):

@@ -3,12 +3,22 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.marching_cubes import field_to_mesh
-from otuken_jax.geometry.mesh_cleaning import remove_specks
-from otuken_jax.geometry.mesh_formats import encode_glb, encode_obj, encode_ply, encode_stl
+from otuken_jax.geometry.mesh_cleaning import decimate, remove_specks, smooth
+from otuken_jax.geometry.mesh_formats import (
+    Info,
+    encode_3mf,
+    encode_glb,
+    encode_obj,
+    encode_ply,
+    encode_stl,
+)
 from otuken_jax.geometry.point_files import normalize_points, read_point_cloud
 from otuken_jax.geometry.surface_mesh import (
     SurfaceMesh,
@@ -21,6 +31,7 @@ from otuken_jax.geometry.surface_mesh import (
 __all__ = [
     "FORMATS",
     "SurfaceMesh",
+    "decimate",
     "export",
     "field_to_mesh",
     "is_closed",
@@ -29,27 +40,63 @@ __all__ = [
     "read_point_cloud",
     "remove_specks",
     "signed_volumes",
+    "smooth",
     "vertex_normals",
     "write_atomic",
 ]
 
-FORMATS: dict[str, Callable[[SurfaceMesh], bytes]] = {
-    "glb": encode_glb,
-    "obj": encode_obj,
-    "stl": encode_stl,
-    "ply": encode_ply,
+
+@dataclass(frozen=True)
+class Format:
+    """How a mesh becomes a file, and what one unit of its coordinates means where it has a size."""
+
+    encode: Callable[[SurfaceMesh, Info], bytes]
+    unit_mm: float = 1.0  # OBJ, STL and PLY name no unit; slicers take millimetres
+    default_size_mm: float | None = None  # None: the file is in domain units
+
+
+FORMATS = {
+    "glb": Format(encode_glb, unit_mm=1000.0),  # glTF is in metres
+    "obj": Format(encode_obj),
+    "stl": Format(encode_stl),
+    "ply": Format(encode_ply),
+    "3mf": Format(encode_3mf, default_size_mm=100.0),  # its unit is millimetres, always
 }
 
 
-def export(mesh: SurfaceMesh, path: str | Path, format: str) -> None:
-    """Writes a mesh as one of `FORMATS`; the same mesh gives the same bytes.
+def export(
+    mesh: SurfaceMesh,
+    path: str | Path,
+    format: str,
+    *,
+    size_mm: float | None = None,
+    info: Info | None = None,
+) -> None:
+    """Writes a mesh as one of `FORMATS`; the same arguments give the same bytes.
+
+    Args:
+        size_mm: longest side of the bounding box; the mesh then stands centred on the ground.
+        info: what to say in the file about how it was made, such as the prompt.
 
     Raises:
         UserError: the format is unknown, or the file cannot be written.
     """
     if format not in FORMATS:
         raise UserError(f"unknown mesh format {format!r}: choose from {', '.join(FORMATS)}")
-    write_atomic(path, FORMATS[format](mesh))
+    chosen = FORMATS[format]
+    size_mm = size_mm or chosen.default_size_mm
+    if size_mm is not None:
+        mesh = _resize(mesh, size_mm / chosen.unit_mm)
+    write_atomic(path, chosen.encode(mesh, info or {}))
+
+
+def _resize(mesh: SurfaceMesh, longest: float) -> SurfaceMesh:
+    """Scales the longest side of the bounding box to `longest`; its foot is centred at 0."""
+    vertices = mesh.vertices.astype(np.float64)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    foot = np.array([*(low + high)[:2] / 2, low[2]])
+    vertices = (vertices - foot) * (longest / (high - low).max())
+    return SurfaceMesh(vertices.astype(np.float32), mesh.faces, mesh.colors)
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:

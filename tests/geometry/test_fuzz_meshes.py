@@ -7,10 +7,12 @@ from scipy import ndimage
 
 from otuken_jax.geometry.mesh_io import (
     SurfaceMesh,
+    decimate,
     field_to_mesh,
     is_closed,
     is_manifold,
     remove_specks,
+    smooth,
 )
 
 
@@ -122,22 +124,30 @@ def check(name, mesh):
     assert other.is_watertight, name
     assert other.is_winding_consistent, name
     assert other.volume > 0, name
-    assert np.abs(mesh.vertices).max() <= 1.0, name
+
+
+def check_fields(count, refine_every):
+    rng = np.random.default_rng(21)
+    for number, (name, field) in enumerate(random_fields(count)):
+        mesh = field_to_mesh(field, rng.random((*field.shape, 3), np.float32))
+        check(name, mesh)
+        assert np.abs(mesh.vertices).max() <= 1.0, name
+        cleaned, _ = remove_specks(mesh)
+        check(f"{name}, cleaned", cleaned)
+        if number % refine_every:
+            continue
+        smoothed = smooth(cleaned)
+        check(f"{name}, smoothed", smoothed)
+        check(f"{name}, decimated", decimate(smoothed, len(smoothed.faces) // 3))
 
 
 def test_a_hundred_random_fields_give_manifold_meshes():
-    for name, field in random_fields(104):
-        mesh = field_to_mesh(field)
-        check(name, mesh)
-        check(name, remove_specks(mesh)[0])
+    check_fields(104, refine_every=5)
 
 
 @pytest.mark.slow
 def test_a_thousand_random_fields_give_manifold_meshes():
-    for name, field in random_fields(1000):
-        mesh = field_to_mesh(field)
-        check(name, mesh)
-        check(name, remove_specks(mesh)[0])
+    check_fields(1000, refine_every=1)
 
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
