@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otuken_jax.data.motifs import monuments, vessels
+from otuken_jax.data.motifs import metalware, monuments, vessels
 from otuken_jax.data.motifs.charts import Surface
 
 Levels = tuple[str, str, str]
@@ -11,21 +11,29 @@ Levels = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Host:
-    """Turkish noun, the part that carries ornament, adjectives of the form, and the builder."""
+    """Nouns, the part that carries ornament, adjectives of the form, and the builder.
+
+    `jitter` is how far, in levels, a shape may be from what its adjectives say: little enough that
+    two shapes with the same adjectives have an IoU of at least 0.95 at 64^3.
+    """
 
     name: str
+    english: str
     face: str
     form: tuple[Levels, Levels, Levels]
     build: Callable[[float, float, float, float], Surface]
+    jitter: float = 0.03
 
 
 VESSEL_HEIGHTS = ("bodur", "orta boylu", "ince uzun")
+FIRST_JITTER = 0.15  # of the hosts that the published quickstart was measured on
 HEIGHTS = ("alçak", "orta yükseklikte", "yüksek")
 THICKNESSES = ("ince", "orta kalınlıkta", "kalın")
 
 HOSTS: dict[str, Host] = {
     "vazo": Host(
         "vazo",
+        "vase",
         "gövde",
         (
             VESSEL_HEIGHTS,
@@ -33,9 +41,11 @@ HOSTS: dict[str, Host] = {
             ("kısa boyunlu", "orta boy boyunlu", "uzun boyunlu"),
         ),
         vessels.vase,
+        jitter=FIRST_JITTER,
     ),
     "surahi": Host(
         "sürahi",
+        "bottle",
         "gövde",
         (
             VESSEL_HEIGHTS,
@@ -43,9 +53,11 @@ HOSTS: dict[str, Host] = {
             ("ince boyunlu", "orta kalınlıkta boyunlu", "kalın boyunlu"),
         ),
         vessels.bottle,
+        jitter=FIRST_JITTER,
     ),
     "kase": Host(
         "kâse",
+        "bowl",
         "dış yüz",
         (
             ("sığ", "orta derinlikte", "derin"),
@@ -53,9 +65,11 @@ HOSTS: dict[str, Host] = {
             ("alçak ayaklı", "orta boy ayaklı", "yüksek ayaklı"),
         ),
         vessels.bowl,
+        jitter=FIRST_JITTER,
     ),
     "tabak": Host(
         "tabak",
+        "dish",
         "iç yüz",
         (
             ("yayvan", "hafif çukur", "çukur"),
@@ -63,9 +77,11 @@ HOSTS: dict[str, Host] = {
             ("yuvarlak kenarlı", "sekizgen kenarlı", "dilimli kenarlı"),
         ),
         vessels.dish,
+        jitter=FIRST_JITTER,
     ),
     "cini": Host(
         "karo çini",
+        "tile",
         "ön yüz",
         (
             ("yatay dikdörtgen biçimli", "kare biçimli", "dikey dikdörtgen biçimli"),
@@ -73,9 +89,11 @@ HOSTS: dict[str, Host] = {
             ("keskin köşeli", "hafif pahlı", "geniş pahlı"),
         ),
         monuments.tile,
+        jitter=FIRST_JITTER,
     ),
     "samdan": Host(
         "şamdan",
+        "candlestick",
         "kaide",
         (
             VESSEL_HEIGHTS,
@@ -83,9 +101,11 @@ HOSTS: dict[str, Host] = {
             ("tablasız", "küçük tablalı", "geniş tablalı"),
         ),
         vessels.candlestick,
+        jitter=FIRST_JITTER,
     ),
     "kumbet": Host(
         "kümbet",
+        "tomb tower",
         "gövde",
         (
             HEIGHTS,
@@ -93,9 +113,11 @@ HOSTS: dict[str, Host] = {
             ("kare planlı", "sekizgen planlı", "yuvarlak planlı"),
         ),
         monuments.tomb_tower,
+        jitter=FIRST_JITTER,
     ),
     "otag": Host(
         "otağ",
+        "tent",
         "yan yüz",
         (
             HEIGHTS,
@@ -103,9 +125,11 @@ HOSTS: dict[str, Host] = {
             ("dar tündüklü", "orta boy tündüklü", "geniş tündüklü"),
         ),
         monuments.tent,
+        jitter=FIRST_JITTER,
     ),
     "testi": Host(
         "testi",
+        "jug",
         "gövde",
         (
             VESSEL_HEIGHTS,
@@ -113,9 +137,11 @@ HOSTS: dict[str, Host] = {
             ("küçük kulplu", "orta boy kulplu", "büyük kulplu"),
         ),
         vessels.jug,
+        jitter=FIRST_JITTER,
     ),
     "bengutas": Host(
         "bengü taş",
+        "inscribed stele",
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
@@ -123,5 +149,83 @@ HOSTS: dict[str, Host] = {
             ("düz tepeli", "yuvarlak tepeli", "sivri tepeli"),
         ),
         monuments.stele,
+        jitter=FIRST_JITTER,
+    ),
+    "ibrik": Host(
+        "ibrik",
+        "ewer",
+        "gövde",
+        (
+            VESSEL_HEIGHTS,
+            ("armudi gövdeli", "küresel gövdeli", "geniş omuzlu"),
+            ("kısa emzikli", "orta boy emzikli", "uzun emzikli"),
+        ),
+        metalware.ewer,
+    ),
+    "kandil": Host(
+        "kandil",
+        "mosque lamp",
+        "gövde",
+        (
+            VESSEL_HEIGHTS,
+            ("armudi gövdeli", "küresel gövdeli", "geniş omuzlu"),
+            ("dar ağızlı", "orta genişlikte ağızlı", "geniş ağızlı"),
+        ),
+        metalware.mosque_lamp,
+    ),
+    "buhurdan": Host(
+        "buhurdan",
+        "incense burner",
+        "kapak",
+        (
+            ("basık kapaklı", "orta boy kapaklı", "yüksek kapaklı"),
+            ("kısa saplı", "orta boy saplı", "uzun saplı"),
+            ("kısa ayaklı", "orta boy ayaklı", "uzun ayaklı"),
+        ),
+        metalware.burner,
+    ),
+    "gulabdan": Host(
+        "gülabdan",
+        "rose-water sprinkler",
+        "gövde",
+        (
+            ("kısa boyunlu", "orta boy boyunlu", "uzun boyunlu"),
+            ("şişkin karınlı", "küresel gövdeli", "oval gövdeli"),
+            ("alçak ayaklı", "orta boy ayaklı", "yüksek ayaklı"),
+        ),
+        metalware.sprinkler,
+    ),
+    "semaver": Host(
+        "semaver",
+        "samovar",
+        "gövde",
+        (
+            VESSEL_HEIGHTS,
+            ("silindirik gövdeli", "oval gövdeli", "konik gövdeli"),
+            ("alçak kaideli", "orta boy kaideli", "yüksek kaideli"),
+        ),
+        metalware.samovar,
+    ),
+    "migfer": Host(
+        "miğfer",
+        "helmet",
+        "tepe",
+        (
+            ("sivri tepeli", "orta yükseklikte tepeli", "şişkin tepeli"),
+            ("düz yüzeyli", "hafif dilimli", "derin dilimli"),
+            ("kısa yanaklıklı", "orta boy yanaklıklı", "uzun yanaklıklı"),
+        ),
+        metalware.helmet,
+    ),
+    "tug": Host(
+        "tuğ",
+        "horse-tail standard",
+        "küre",
+        (
+            ("kısa püsküllü", "orta boy püsküllü", "uzun püsküllü"),
+            ("küçük küreli", "orta boy küreli", "büyük küreli"),
+            ("ince gönderli", "orta kalınlıkta gönderli", "kalın gönderli"),
+        ),
+        metalware.standard,
     ),
 }

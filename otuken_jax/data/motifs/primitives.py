@@ -94,12 +94,42 @@ def tube_distance(
     return np.sqrt(squared) - radius
 
 
+def tapered_tube_distance(
+    x: Field, y: Field, z: Field, path: Float[np.ndarray, "n 3"], radii: Float[np.ndarray, " n"]
+) -> Field:
+    """Signed distance to a tube whose radius changes along a polyline, to first order."""
+    distance = np.full(x.shape, np.inf, x.dtype)
+    path, radii = np.asarray(path, x.dtype), np.asarray(radii, x.dtype)
+    for (a, b), (start, end) in zip(pairwise(path), pairwise(radii), strict=True):
+        e = b - a
+        wx, wy, wz = x - a[0], y - a[1], z - a[2]
+        t = np.clip((wx * e[0] + wy * e[1] + wz * e[2]) / (e @ e), 0.0, 1.0)
+        dx, dy, dz = wx - t * e[0], wy - t * e[1], wz - t * e[2]
+        away = np.sqrt(dx * dx + dy * dy + dz * dz) - (start + t * (end - start))
+        np.minimum(distance, away, out=distance)
+    return distance
+
+
 def ellipsoid_distance(x: Field, y: Field, z: Field, radii: Float[np.ndarray, "3"]) -> Field:
     """Signed distance to an ellipsoid, to first order (exact on its surface)."""
     a, b, c = np.asarray(radii, x.dtype)
     level = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
     slope = np.sqrt((x / a**2) ** 2 + (y / b**2) ** 2 + (z / c**2) ** 2)
     return level * (level - 1) / np.maximum(slope, 1e-6)
+
+
+def sector_coordinates(x: Field, y: Field, count: int) -> tuple[Field, Field]:
+    """Folds the plane onto one of `count` equal sectors, the one that looks to +x."""
+    step = 2 * np.pi / count
+    angle = (np.mod(np.arctan2(y, x) + step / 2, step) - step / 2).astype(x.dtype)
+    r = np.hypot(x, y)
+    return r * np.cos(angle), r * np.sin(angle)
+
+
+def turned(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
+    """Coordinates in axes turned anticlockwise by `angle` radians."""
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return x * cos + y * sin, y * cos - x * sin
 
 
 def smooth_profile(points: Sequence, segments: int = 3) -> Float[np.ndarray, "_ 2"]:

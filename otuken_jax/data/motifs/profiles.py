@@ -13,12 +13,16 @@ from otuken_jax.data.motifs.charts import (
     Range,
     Surface,
     fit_zone,
+    radius_at,
     ring_chart,
 )
 from otuken_jax.data.motifs.primitives import revolved_distance, smoothstep
 from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
 HANDLE_MARGIN = (0.03, 0.13)  # distance from other parts over which the ornament fades in
+FILLET_MARGIN = (0.08, 0.19)  # the same, beyond the reach of the fillet between the parts
+REACH = (0.3, 0.22)  # from the face, where a steep chart's `height` tells too little
+CORE_PER_REPEAT, CORE_FADE = 0.035, 0.08  # about the axis a voxel would span half a repeat
 
 
 def blend(t: float, low: float, middle: float, high: float) -> float:
@@ -70,6 +74,16 @@ def hollow(profile: Profile, thickness: float, ornament_top: float) -> Profile:
     return np.array([(0, z[0]), *zip(inner, z, strict=True), *ends])
 
 
+def shifted(surface: Surface, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Surface:
+    """The surface moved by (x, y, z)."""
+    dx, dy, dz = np.float32(x), np.float32(y), np.float32(z)
+
+    def parts(x: Field, y: Field, z: Field) -> Parts:
+        return surface(x - dx, y - dy, z - dz)
+
+    return parts
+
+
 def revolved(
     profile: Profile,
     room: Range,
@@ -78,13 +92,14 @@ def revolved(
     cavity: Profile | None = None,
     rest: Callable[[Field, Field, Field], Field] | None = None,
     radius: Callable[[Field, Field], Field] = np.hypot,
+    margin: Range = HANDLE_MARGIN,
 ) -> Surface:
     """The surface of a profile turned about z, with its ornament in the heights `room`.
 
     `repeats` is one number a host, whatever its form: no caption counts the repeats, so the chart
     must follow from the host's name.
     `rest` is the distance to parts that carry no ornament; `radius` maps (x, y) to the profile's
-    r, round by default.
+    r, round by default; over the distances `margin` from `rest` the ornament fades in.
     """
     outline = closed(profile)
     zone = fit_zone(profile, room)
@@ -95,8 +110,30 @@ def revolved(
         other = None
         if rest is not None:
             other = rest(x, y, z)
-            chart = replace(chart, zone=chart.zone * smoothstep(*HANDLE_MARGIN, other))
+            chart = replace(chart, zone=chart.zone * smoothstep(*margin, other))
         hole = None if cavity is None else revolved_distance(r, z, cavity)
         return Parts(revolved_distance(r, z, outline), chart, other, hole)
 
     return parts
+
+
+def slender(profile: Profile, room: Range, repeats: int, **parts) -> Surface:
+    """`revolved` for thin bodies: the ornament keeps off the axis and off fillets with `rest`.
+
+    `room` is cut where the body is too narrow for engraving that keeps off the axis.
+    """
+    core = CORE_PER_REPEAT * repeats
+    heights = np.linspace(*room, 65)
+    narrow = radius_at(profile, heights) < core + CORE_FADE + RELIEF_DEPTH
+    narrow[[0, -1]] = True
+    low, high = np.flatnonzero(narrow[:33])[-1], 32 + np.flatnonzero(narrow[32:])[0]
+    room = float(heights[low]), float(heights[high])
+    standing = revolved(profile, room, repeats, margin=FILLET_MARGIN, **parts)
+
+    def kept(x: Field, y: Field, z: Field) -> Parts:
+        p = standing(x, y, z)
+        zone = p.chart.zone * smoothstep(core, core + CORE_FADE, np.hypot(x, y))
+        zone = zone * smoothstep(*REACH, np.abs(p.body))
+        return replace(p, chart=replace(p.chart, zone=zone))
+
+    return kept

@@ -12,7 +12,6 @@ from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.errors import UserError
 
 PLAIN_FRACTION = 0.1  # of the training shapes
-JITTER = 0.15  # of a level, either way
 Form = tuple[int, int, int]
 
 
@@ -39,7 +38,8 @@ class Recipe:
 
 def form_values(recipe: Recipe) -> tuple[float, float, float]:
     """The three attributes as numbers near -1, 0 or 1."""
-    jitter = np.random.default_rng(recipe.jitter_seed).uniform(-JITTER, JITTER, 3)
+    reach = HOSTS[recipe.host].jitter
+    jitter = np.random.default_rng(recipe.jitter_seed).uniform(-reach, reach, 3)
     return tuple(float(level - 1 + j) for level, j in zip(recipe.form, jitter, strict=True))
 
 
