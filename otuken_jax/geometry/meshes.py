@@ -76,3 +76,10 @@ class Meshes:
     def faces_mask(self) -> Bool[Array, "*n f"]:
         """True for faces, False for padding."""
         return (self.faces >= 0).all(axis=-1)
+
+    @property
+    def triangles(self) -> Float[Array, "*n f 3 3"]:
+        """Corners of the faces, [corner, xyz]; zeros for padding."""
+        gather = jnp.vectorize(lambda v, f: v[f], signature="(v,d),(f,c)->(f,c,d)")
+        corners = gather(self.verts, jnp.maximum(self.faces, 0))
+        return jnp.where(self.faces_mask[..., None, None], corners, 0.0)
