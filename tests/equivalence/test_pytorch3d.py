@@ -1,0 +1,113 @@
+"""Losses and geometry against PyTorch3D 0.7.9's values and gradients (`golden/README.md`)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_files import load, manifest
+
+from otuken_jax.geometry.meshes import Meshes
+from otuken_jax.geometry.neighbours import nearest_index
+from otuken_jax.geometry.sampling import (
+    face_areas,
+    points_on_faces,
+    sample_points_from_meshes,
+)
+from otuken_jax.losses.chamfer import chamfer_distance
+
+CHAMFER_CASES = manifest("pytorch3d/chamfer_cases.json")
+
+
+@pytest.fixture(autouse=True)
+def quick_small_programs(quick_compile):
+    """Compiling costs far more here than running."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def chamfer_arguments(g: dict, case: dict) -> tuple[dict, dict]:
+    """Differentiable and other arguments of a case, under their names."""
+    x, y = case["inputs"].split(",")
+    inputs = {"x": g[x], "y": g[y]}
+    if case["normals"]:
+        inputs |= {"x_normals": g["x_normals"], "y_normals": g["y_normals"]}
+    other = dict(case["kwargs"])
+    if case["lengths"] != "none":
+        lengths = case["lengths"].split(",")
+        other |= {f"{c}_lengths": jnp.asarray(g[k]) for c, k in zip("xy", lengths, strict=True)}
+    if case["weights"] != "none":
+        other["weights"] = jnp.asarray(g.get(case["weights"], np.zeros(3, np.float32)))
+    return jax.tree.map(jnp.asarray, inputs), other
+
+
+@pytest.mark.parametrize("name", CHAMFER_CASES)
+def test_chamfer(name):
+    g, case = load("pytorch3d/chamfer.npz"), CHAMFER_CASES[name]
+    inputs, other = chamfer_arguments(g, case)
+
+    def objective(inputs):
+        loss, normals = chamfer_distance(**inputs, **other)
+        total = sum(jnp.sum(part) for part in jax.tree.leaves(loss))
+        return total + 0.5 * sum(jnp.sum(n) for n in jax.tree.leaves(normals)), (loss, normals)
+
+    (_, (loss, normals)), grads = jax.value_and_grad(objective, has_aux=True)(inputs)
+    assert (normals is not None) == case["normals"]
+    for key, parts in (("loss", loss), ("loss_normals", normals)):
+        suffixes = ("_x", "_y") if f"{name}__{key}_x" in g else ("",)
+        parts = jax.tree.leaves(parts)
+        for suffix, part in zip(suffixes, parts, strict=True) if parts else ():
+            want = g[f"{name}__{key}{suffix}"]
+            assert part.shape == want.shape
+            np.testing.assert_allclose(part, want, rtol=1e-4, atol=1e-6)
+    for argument, grad in grads.items():
+        np.testing.assert_allclose(grad, g[f"{name}__grad_{argument}"], rtol=1e-4, atol=1e-6)
+
+
+def test_chamfer_of_several_blocks_inside_jit():
+    g = load("pytorch3d/chamfer_mid.npz")
+    mean = lambda x, y: chamfer_distance(x, y)[0]  # noqa: E731
+    loss, grads = jax.jit(jax.value_and_grad(mean, (0, 1)))(g["x"], g["y"])
+    np.testing.assert_allclose(loss, g["loss"], rtol=1e-4, atol=1e-6)
+    for grad, key in zip(grads, ("grad_x", "grad_y"), strict=True):
+        np.testing.assert_allclose(grad, g[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_chamfer_at_ties_and_equal_points(norm):
+    g = load("pytorch3d/chamfer_ties.npz")
+    x, y = jnp.asarray(g["x"]), jnp.asarray(g["y"])
+    mask = jnp.ones(y.shape[:2], bool)
+    np.testing.assert_array_equal(nearest_index(x, y, mask, norm), g[f"norm{norm}__nn_idx_x_to_y"])
+    mean = lambda x, y: chamfer_distance(x, y, norm=norm)[0]  # noqa: E731
+    loss, grads = jax.value_and_grad(mean, (0, 1))(x, y)
+    np.testing.assert_allclose(loss, g[f"norm{norm}__loss"], rtol=1e-6)
+    for grad, key in zip(grads, "xy", strict=True):
+        np.testing.assert_allclose(grad, g[f"norm{norm}__grad_{key}"], rtol=1e-4, atol=1e-6)
+
+
+def sampled_meshes(g: dict) -> Meshes:
+    return Meshes(*(jnp.asarray(g[k]) for k in ("verts", "faces", "num_verts", "num_faces")))
+
+
+def test_points_of_given_draws():
+    g = load("pytorch3d/sample_points.npz")
+    meshes = jax.tree.map(lambda leaf: leaf[g["det_mesh_ids"]], sampled_meshes(g))
+    draws = (jnp.asarray(g[f"det_{k}"]) for k in ("face_idx_local", "u", "v"))
+    points, normals = points_on_faces(meshes, *draws)
+    np.testing.assert_allclose(points, g["det_samples"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(normals, g["det_normals"], rtol=1e-4, atol=1e-5)
+
+
+def test_sampling_is_uniform_by_area():
+    g = load("pytorch3d/sample_points.npz")
+    meshes = sampled_meshes(g)
+    np.testing.assert_allclose(face_areas(meshes), g["face_areas"], rtol=1e-5, atol=1e-7)
+    count = int(g["ref_num_samples"])
+    points, normals = sample_points_from_meshes(meshes, count, jax.random.key(0))
+    full = g["num_faces"] > 0
+    bound = 4 * np.sqrt(np.diagonal(g["exact_cov"], axis1=1, axis2=2) / count)
+    assert (np.abs(points.mean(axis=1) - g["exact_mean"]) <= bound).all()
+    assert (np.abs(normals.mean(axis=1) - g["exact_normal_mean"]) <= 4 / np.sqrt(count)).all()
+    for got, want in zip(points[full], g["exact_cov"][full], strict=True):
+        np.testing.assert_allclose(np.cov(got.T), want, atol=0.03 * want.max())
+    assert not points[~full].any()
+    assert not normals[~full].any()
