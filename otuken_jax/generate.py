@@ -1,13 +1,23 @@
-"""Makes meshes from prompts with a trained model.
+"""Makes closed 3D meshes from Turkish prompts, pictures or points with a trained model.
 
-python -m otuken_jax.generate --checkpoint runs/quickstart --out meshes --text "lale motifli vazo"
+    python -m otuken_jax.generate --checkpoint runs/v64 --out meshes --text "lale motifli vazo"
+    python -m otuken_jax.generate --checkpoint runs/v64 --out meshes --image photo.png
+
+A picture becomes a Point-E cloud that the shape follows, alone or with --text and --style. For that
+--weights holds CLIP and Point-E, converted by `python -m porting`; a missing one is named with the
+command that brings it. CLIP sees the picture alone: your Turkish words go to the text encoder of
+the checkpoint. Where CLIP reads a text (`python -m otuken_jax.points --text`), Turkish reaches it
+only through your own words: it was trained on English and nothing is translated.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
 
 from otuken_jax.errors import UserError, run_command
 
@@ -17,7 +27,8 @@ TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m otuken_jax.generate",
-        description="Makes closed 3D meshes from Turkish prompts with a trained model.",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--checkpoint", required=True, help="the workdir of a training run")
@@ -28,7 +39,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--mix", type=float, default=0.5, help="0: all --style, 1: all --style2 (default 0.5)")
     add("--style-strength", type=float, default=1.0, help="of palette and stroke (default 1)")
     add("--ornament-strength", type=float, default=1.0, help="of the relief (default 1)")
-    add("--points", help="a PLY point cloud that the shape should follow")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--points", help="a PLY point cloud that the shape should follow")
+    source.add_argument("--image", help="a picture of one object, plain background")
+    add("--weights", default="weights", help="converted CLIP and Point-E (default weights)")
+    add("--image-model", default="base40M", help="Point-E network for --image (default base40M)")
+    add("--seed", type=int, default=0, help="of the cloud for --image (default 0)")
     add("--out", required=True, help="folder for the meshes and pictures")
     add("--format", default="glb", help="of glb, obj, stl, ply, 3mf; commas between (default glb)")
     add(
@@ -94,11 +110,15 @@ def check_numbers(arguments: argparse.Namespace) -> None:
         raise UserError(f"--size-mm is {arguments.size_mm}; give a size above 0 mm, such as 120")
 
 
-def collect_prompts(arguments: argparse.Namespace) -> list[str]:
-    """The prompts of --text and --prompts; UserError if there is none or one is empty."""
+def collect_prompts(arguments: argparse.Namespace) -> list[str | None]:
+    """The prompts of --text and --prompts, [None] for a picture or points alone.
+
+    Raises:
+        UserError: there is nothing to make, or a prompt is empty.
+    """
     from otuken_jax.generation import read_prompts
 
-    texts = list(arguments.text)
+    texts: list[str | None] = list(arguments.text)
     if any(not text.strip() for text in texts):
         raise UserError("a --text is empty; say what to make, such as 'lale motifli vazo'")
     if arguments.prompts:
@@ -106,23 +126,48 @@ def collect_prompts(arguments: argparse.Namespace) -> list[str]:
             texts += read_prompts(Path(arguments.prompts).read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the prompts in {arguments.prompts}: {error}") from error
-    if not texts:
-        raise UserError("nothing to make; give --text or --prompts")
-    return texts
+    if not texts and not (arguments.image or arguments.points):
+        raise UserError("nothing to make; give --text, --prompts, --image or --points")
+    if not texts and arguments.style2 and not arguments.style:
+        raise UserError("--style2 has nothing to be mixed with; give --style or --text too")
+    return texts or [None]
+
+
+def read_points(arguments: argparse.Namespace) -> Callable[[], Float[np.ndarray, "n 3"] | None]:
+    """Reads --points or --image; the function returned makes the points of domain units.
+
+    A picture takes minutes to become a cloud: what can be wrong with it is found here already.
+    """
+    from otuken_jax.geometry.mesh_io import normalize_points, read_point_cloud
+
+    if arguments.points:
+        points = normalize_points(read_point_cloud(arguments.points)[0])
+        return lambda: points
+    if not arguments.image:
+        return lambda: None
+    from otuken_jax.point_generation import check_image_weights, images_to_clouds, read_image
+
+    weights, model = Path(arguments.weights), arguments.image_model
+    image = read_image(Path(arguments.image))
+    check_image_weights(weights, model)
+
+    def sample() -> Float[np.ndarray, "n 3"]:
+        cloud = images_to_clouds([image], weights, model=model, seed=arguments.seed)[0]
+        return normalize_points(cloud[:, :3])
+
+    return sample
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    from otuken_jax.geometry.mesh_io import export, normalize_points, read_point_cloud
+    from otuken_jax.geometry.mesh_io import export
 
     # All that can be wrong is looked at before the model is loaded.
     formats = parse_formats(arguments.format)
     texts = collect_prompts(arguments)
     check_numbers(arguments)
     target = parse_target(arguments.decimate)
-    points = None
-    if arguments.points:
-        points = normalize_points(read_point_cloud(arguments.points)[0])
+    make_points = read_points(arguments)
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -135,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     enable_compile_cache()
     generator = Generator(load_model(arguments.checkpoint))
+    points = make_points()
     for number, text in enumerate(texts, start=1):
         prompt = Prompt(
             text,
@@ -149,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for note in generated.notes:
             print(f"note: {note}", file=sys.stderr)
         info = generator.describe(prompt)
-        stem = file_stem(number, text)
+        stem = file_stem(number, text or Path(arguments.image or arguments.points).stem)
         for name in formats:
             path = out / f"{stem}.{name}"
             export(generated.mesh, path, name, size_mm=arguments.size_mm, info=info)

@@ -28,11 +28,15 @@ from otuken_jax.training.checkpoints import LoadedModel
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to make. `text` without `style` goes to both encoders: one sentence is enough."""
+    """What to make: a text, points, or both.
 
-    text: str
+    `text` without `style` goes to both encoders: one sentence is enough. Points without either
+    give a plain object.
+    """
+
+    text: str | None = None
     style: str | None = None
-    style2: str | None = None
+    style2: str | None = None  # mixed with the style that text or `style` gives
     mix: float = 0.5  # 0: style, 1: style2
     style_strength: float = 1.0  # of palette, stroke, relief: 0 is the plain object's
     ornament_strength: float = 1.0  # of the ornament's relief and colour
@@ -93,7 +97,8 @@ class Generator:
         """Generates one mesh.
 
         Raises:
-            UserError: an empty prompt, or the model sees nothing in it (an empty field).
+            UserError: an empty prompt, neither text nor points, or the model sees nothing in it
+                (an empty field).
         """
         inputs, notes = self.inputs(prompt)
         strengths = {
@@ -126,6 +131,8 @@ class Generator:
 
     def inputs(self, prompt: Prompt) -> tuple[dict[str, np.ndarray], list[str]]:
         """Arrays of one prompt for `predict`, and notes on what was cut."""
+        if prompt.text is None and prompt.points is None:
+            raise UserError("nothing to make; give a text, an image or points")
         style = prompt.style if prompt.style is not None else prompt.text
         style2 = prompt.style2 if prompt.style2 is not None else style
         inputs: dict[str, np.ndarray] = {}
@@ -135,6 +142,10 @@ class Generator:
             ("style", style, self.style_length),
             ("style2", style2, self.style_length),
         ):
+            if text is None:
+                blank = np.zeros((1, length), np.int32)
+                inputs |= {f"{name}_ids": blank, f"{name}_mask": blank.astype(bool)}
+                continue
             tokens = self.tokenizer.tokenize([text], length)
             inputs |= {f"{name}_ids": tokens.ids, f"{name}_mask": tokens.mask}
             if tokens.truncated and text not in [n for n in notes]:
@@ -148,9 +159,9 @@ class Generator:
             points = prompt.points[_spread(len(prompt.points), self.num_points)]
         inputs |= {
             "points": points[None].astype(np.float32),
-            "has_text": np.ones(1, bool),
+            "has_text": np.array([prompt.text is not None]),
             "has_points": np.array([prompt.points is not None]),
-            "has_style": np.ones(1, bool),
+            "has_style": np.array([style is not None]),
         }
         return inputs, notes
 

@@ -58,9 +58,7 @@ def images_to_clouds(
     Raises:
         UserError: weights are missing, or `model` is none of IMAGE_MODELS.
     """
-    if model not in IMAGE_MODELS:
-        raise UserError(f"no image model {model!r}; choose from {', '.join(IMAGE_MODELS)}")
-    check_weights(weights, ["clip", f"point-e/{model}", f"point-e/{UPSAMPLER}"])
+    check_image_weights(weights, model)
     networks = [load_point_diffusion(weights, name) for name in (model, UPSAMPLER)]
     size = CLIPConfig(**read_card(weights / "clip", "clip").config).image_size
     pixels = jnp.asarray(np.stack([preprocess_image(image, size) for image in images]))
@@ -99,6 +97,13 @@ def check_weights(weights: Path, networks: Sequence[str]) -> None:
                 f"no weights of {network} at {folder}; bring them with "
                 f"`python -m porting {network} {source} --out {folder}`"
             )
+
+
+def check_image_weights(weights: Path, model: str) -> None:
+    """UserError unless all that `images_to_clouds` needs is there."""
+    if model not in IMAGE_MODELS:
+        raise UserError(f"no image model {model!r}; choose from {', '.join(IMAGE_MODELS)}")
+    check_weights(weights, ["clip", f"point-e/{model}", f"point-e/{UPSAMPLER}"])
 
 
 def load_point_diffusion(weights: Path, name: str) -> PointDiffusionTransformer:

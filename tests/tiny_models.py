@@ -1,12 +1,17 @@
 """The tiny model that many tests share."""
 
+import dataclasses
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.models.point_e import PointEEncoderConfig
+from otuken_jax.training.checkpoints import Checkpoints
 
 TINY = ModelConfig(
     text_encoder_name="bytes-tiny",
@@ -39,3 +44,39 @@ def randomized(model: Otuken3DModel, seed: int = 0) -> Otuken3DModel:
         {n: p + jnp.asarray(rng.normal(0, 0.1, p.shape), p.dtype) for n, p in params.items()},
     )
     return model
+
+
+def drawn(config: ModelConfig, voxel_size: int, seed: int = 0) -> Otuken3DModel:
+    """A model with every weight drawn at random, gates and last layers too, at a useful scale.
+
+    Nothing is initialised first: that takes ten times as long.
+    """
+    rng = np.random.default_rng(seed)
+    model = nnx.eval_shape(lambda: Otuken3DModel(voxel_size=voxel_size, config=config))
+    definition, params = split_model(model)
+    for name, p in params.items():
+        w = rng.normal(size=p.shape)
+        if name.endswith(".scale"):
+            w = 1 + 0.2 * w
+        elif p.ndim < 2:
+            w = 0.2 * w
+        elif name.endswith(".kernel"):
+            w = w / np.sqrt(np.prod(p.shape[:-1]))
+        params[name] = jnp.asarray(w, p.dtype)
+    return definition.bind(params)
+
+
+def write_workdir(workdir: Path, model: Otuken3DModel) -> Path:
+    """A training's workdir whose only checkpoint is `model`, as the trainer writes it."""
+    pretrained = model.pretrained_parts()
+    params = {n: p for n, p in split_model(model)[1].items() if n.split(".")[0] not in pretrained}
+    meta = {
+        "voxel_size": model.voxel_size,
+        "model": dataclasses.asdict(model.config),
+        "pretrained": [list(p) for p in model.pretrained],
+        "data": {"tokenizer": "bytes", "text_length": 24, "style_length": 16, "num_points": 20},
+    }
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(1, params, {"count": jnp.zeros(())}, meta, stage=model.stage, loss=1.0)
+    checkpoints.close()
+    return workdir

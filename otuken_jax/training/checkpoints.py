@@ -45,7 +45,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _rank(metrics: dict[str, float]) -> float:
+def _rank(metrics: dict[str, int | float]) -> float:
     return metrics["loss"] - STAGE_RANK * metrics["stage"]
 
 
