@@ -1,17 +1,39 @@
 """Errors meant for people, and how a command line reports them."""
 
+import argparse
+import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):
     """Something the user can mend: the message says in one line what happened and what to do."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as a `UserError`: one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows all options")
+
+
 def run_command(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a `UserError` becomes one line on stderr and exit status 2, no traceback."""
+    """Runs `main`; a `UserError` becomes one line on stderr and exit status 2, no traceback.
+
+    So does a full disk or a file that may not be written, wherever it is met.
+    """
     try:
         return main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        if error.errno not in NO_ROOM + NO_ACCESS:
+            raise
+        remedy = "free some space" if error.errno in NO_ROOM else "choose another folder"
+        name = f" ({error.filename})" if error.filename else ""
+        print(f"error: {(error.strerror or str(error)).lower()}{name}; {remedy}", file=sys.stderr)
+    return 2

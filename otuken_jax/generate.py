@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m otuken_jax.generate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         generated = refine(generator(prompt), arguments.smooth, target)
         for note in generated.notes:
             print(f"note: {note}", file=sys.stderr)
-        info = generator.describe(prompt)
+        info = generator.describe(prompt) | {"seed": arguments.seed}
         stem = file_stem(number, text or Path(arguments.image or arguments.points).stem)
         for name in formats:
             path = out / f"{stem}.{name}"

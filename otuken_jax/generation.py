@@ -87,6 +87,11 @@ class Generator:
         self.modeldef, self.params = split_model(loaded.model)
         self.stage = loaded.model.stage
         self.name = f"otuken_jax {loaded.model.voxel_size}^3, step {loaded.step}"
+        if "data" not in loaded.meta:
+            raise UserError(
+                "the checkpoint does not say how its texts were read: it was trained without "
+                "meta={'data': ...}; train with python -m otuken_jax.train"
+            )
         data = loaded.meta["data"]
         self.tokenizer: Tokenizer = load_tokenizer(data["tokenizer"])
         self.text_length = data["text_length"]
@@ -136,7 +141,7 @@ class Generator:
         style = prompt.style if prompt.style is not None else prompt.text
         style2 = prompt.style2 if prompt.style2 is not None else style
         inputs: dict[str, np.ndarray] = {}
-        notes = []
+        notes, cut = [], set()
         for name, text, length in (
             ("text", prompt.text, self.text_length),
             ("style", style, self.style_length),
@@ -148,7 +153,8 @@ class Generator:
                 continue
             tokens = self.tokenizer.tokenize([text], length)
             inputs |= {f"{name}_ids": tokens.ids, f"{name}_mask": tokens.mask}
-            if tokens.truncated and text not in [n for n in notes]:
+            if tokens.truncated and (text, length) not in cut:
+                cut.add((text, length))
                 notes.append(
                     f"the {name} is longer than {length} tokens and was cut: {text[:40]}..."
                 )

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m otuken_jax.points",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,12 +1,11 @@
 """The whole path on two CPU cores: data, training, evaluation, meshes (`make quickstart`)."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from otuken_jax import evaluate, train
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 # (text, style, second style). Training shows neither a vase with tulips nor a tomb tower with
 # eight-pointed stars; the last prompt blends two styles.
@@ -60,7 +59,7 @@ def generate_all(checkpoint: Path, out: Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m otuken_jax.quickstart", description=__doc__)
+    parser = Parser(prog="python -m otuken_jax.quickstart", description=__doc__)
     parser.add_argument("--workdir", default="runs/quickstart", help="where everything goes")
     parser.add_argument("--config", default="quickstart")
     arguments, overrides = parser.parse_known_args(sys.argv[1:] if argv is None else argv)

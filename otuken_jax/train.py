@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(prog="python -m otuken_jax.train", description=__doc__)
+    parser = Parser(prog="python -m otuken_jax.train", description=__doc__)
     parser.add_argument("--config", required=True, help="a configuration: v64, configs/v64.py, ...")
     parser.add_argument("--workdir", required=True, help="where checkpoints and logs go")
     return parser.parse_known_args(argv)

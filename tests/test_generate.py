@@ -3,17 +3,21 @@
 import errno
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from tiny_models import TINY as TINY_MODEL
+from tiny_models import drawn, write_workdir
 
 from otuken_jax import generate, generation
 from otuken_jax.config import load_config
 from otuken_jax.conventions import grid_points
 from otuken_jax.errors import UserError, run_command
-from otuken_jax.geometry.mesh_io import field_to_mesh
+from otuken_jax.geometry import render
 from otuken_jax.training import checkpoints, run
 
 TINY = Path(__file__).parent / "configs" / "tiny.py"
@@ -111,6 +115,8 @@ def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
         (["--text", "vazo", "--decimate", "1.5"], "--decimate is '1.5'"),
         (["--text", "vazo", "--decimate", "half"], "--decimate is 'half'"),
         (["--text", "vazo", "--decimate", "nan"], "--decimate is 'nan'"),
+        (["--text", "vazo", "--mix", "half"], "argument --mix: invalid float value: 'half'"),
+        (["--text", "vazo", "--sytle", "İznik"], "unrecognized arguments: --sytle"),
         (["--prompts", "missing.txt"], "missing.txt"),
     ],
 )
@@ -123,25 +129,26 @@ def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
-class BallGenerator:
-    """Stands for a trained model."""
+@pytest.fixture(scope="module")
+def drawn_model(tmp_path_factory):
+    """The workdir of a model with random weights, and the model."""
+    workdir = write_workdir(tmp_path_factory.mktemp("drawn"), drawn(TINY_MODEL, 8))
+    return workdir, checkpoints.load_model(workdir)
 
-    def __init__(self, loaded):
-        field = 0.7 - np.linalg.norm(grid_points(16), axis=-1)
-        colors = np.full((16, 16, 16, 3), 0.4, np.float32)
-        self.mesh = field_to_mesh(field.astype(np.float32), colors)
 
-    def __call__(self, prompt):
-        return generation.Generated(self.mesh, ())
-
-    def describe(self, prompt):
-        return {"prompt": prompt.text, "model": "a ball"}
+def ball_field(center=(0.0, 0.0, 0.0), radius=0.7):
+    return (radius - np.linalg.norm(grid_points(16) - center, axis=-1)).astype(np.float32)
 
 
 @pytest.fixture
-def ball(monkeypatch):
-    monkeypatch.setattr(generation, "Generator", BallGenerator)
-    monkeypatch.setattr(checkpoints, "load_model", lambda workdir: None)
+def field(drawn_model, monkeypatch):
+    """The field that the model is made to predict: a ball, to be changed by a test."""
+    field = ball_field()
+    output = field[None], np.full((1, 16, 16, 16, 3), 0.4, np.float32)
+    monkeypatch.setattr("otuken_jax.compile_cache.enable_compile_cache", lambda: None)
+    monkeypatch.setattr(checkpoints, "load_model", lambda workdir: drawn_model[1])
+    monkeypatch.setattr(generation, "predict", lambda *arguments: output)
+    return field
 
 
 def make(tmp_path, *arguments):
@@ -153,7 +160,7 @@ def make(tmp_path, *arguments):
     return trimesh.load(path, force="mesh"), json.loads(data[20 : 20 + length])["asset"]["extras"]
 
 
-def test_the_mesh_is_smoothed_decimated_and_sized(ball, tmp_path, capsys):
+def test_the_mesh_is_smoothed_decimated_and_sized(field, tmp_path, capsys):
     plain, _ = make(tmp_path)
     assert plain.extents.max() == pytest.approx(1.4, rel=0.02)
     smoothed, _ = make(tmp_path, "--smooth")
@@ -167,14 +174,96 @@ def test_the_mesh_is_smoothed_decimated_and_sized(ball, tmp_path, capsys):
     assert "note" not in capsys.readouterr().err
 
 
-def test_a_target_out_of_reach_is_said(ball, tmp_path, capsys):
+def test_a_target_out_of_reach_is_said(field, tmp_path, capsys):
     small, _ = make(tmp_path, "--decimate", "4")
     words = f"note: {len(small.faces)} faces stay: with 4 the shape would be lost"
     assert words in capsys.readouterr().err
 
 
-def test_the_file_says_how_it_was_made(ball, tmp_path):
-    assert make(tmp_path)[1] == {"prompt": "vazo", "model": "a ball"}
+def test_the_file_says_how_it_was_made(field, tmp_path):
+    _, info = make(tmp_path, "--style", "İznik üslubu", "--seed", "3")
+    assert (info["prompt"], info["style"], info["seed"]) == ("vazo", "İznik üslubu", 3)
+    assert re.fullmatch(r"otuken_jax 8\^3, step 1, sha256 [0-9a-f]{64}", info["model"])
+    assert make(tmp_path, "--style", "İznik üslubu", "--seed", "3")[1] == info
+
+
+def test_specks_go_and_are_counted(field, tmp_path, capsys):
+    np.maximum(field, ball_field((-0.9, -0.9, -0.9), 0.1), out=field)
+    mesh, _ = make(tmp_path)
+    assert "note: 1 loose specks under 0.5 % of the volume removed" in capsys.readouterr().err
+    assert mesh.body_count == 1
+
+
+def test_a_shape_at_the_border_is_closed(field, tmp_path):
+    field[:] = ball_field((0.9, 0, 1.0), 0.6)
+    mesh, _ = make(tmp_path)
+    assert mesh.is_watertight
+    assert mesh.is_winding_consistent
+    assert mesh.volume > 0
+    assert mesh.bounds[1].max() == pytest.approx(1.0)
+
+
+def test_an_empty_field_is_one_line_and_no_file(field, tmp_path, capsys):
+    field -= 10
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: the predicted shape is empty")
+    assert "\n" not in error
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_cut_is_said_once(field, tmp_path, capsys):
+    make(tmp_path, "--style", "İznik " * 30)
+    start = ("İznik " * 30)[:40]
+    wanted = f"note: the style is longer than 16 tokens and was cut: {start}..."
+    assert capsys.readouterr().err.splitlines() == [wanted]
+
+
+def test_every_prompt_has_its_files_and_a_picture(field, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(render, "render_mesh", lambda mesh: np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "prompts.txt").write_text("# yorum\n\nkaro çini\n", encoding="utf-8")
+    arguments = ["--text", "vazo", "--text", "Selçuklu kümbet", "--format", "STL, 3mf"]
+    arguments += ["--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out")]
+    assert run_command(lambda: generate.main(["--checkpoint", str(tmp_path), *arguments])) == 0
+    stems = ["01-vazo", "02-selcuklu-kumbet", "03-karo-cini"]
+    wanted = [str(tmp_path / "out" / f"{s}.{x}") for s in stems for x in ("stl", "3mf", "png")]
+    assert capsys.readouterr().out.split() == wanted
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "no space left on device; free some space"),
+        (errno.EACCES, "permission denied; choose a folder"),
+    ],
+)
+def test_unwritable_output_leaves_nothing(field, tmp_path, capsys, monkeypatch, code, words):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"error: cannot write {tmp_path / 'out' / '01-vazo.glb'}: {words}")
+    assert "\n" not in error
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be_is_one_line(tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
+    assert capsys.readouterr().err.strip().endswith("choose another --out")
+
+
+def test_a_broken_checkpoint_is_one_error(drawn_model, tmp_path, capsys):
+    shutil.copytree(drawn_model[0], tmp_path / "run")
+    largest = max((tmp_path / "run").rglob("d/*"), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    assert call(tmp_path / "run", tmp_path / "out", "--text", "vazo") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: every checkpoint in ")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_broken_ply_is_one_line(tmp_path, capsys):
@@ -192,21 +281,7 @@ def test_no_checkpoint_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
-def test_unwritable_output_leaves_nothing(trained, tmp_path, capsys, monkeypatch, code):
-    def refuse(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "replace", refuse)
-    assert call(trained, tmp_path / "out", "--text", "vazo") == 2
-    assert os.strerror(code) in capsys.readouterr().err
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-@pytest.mark.slow
 def test_corrupt_newest_checkpoint_falls_back_with_a_warning(trained, tmp_path, caplog, capsys):
-    import shutil
-
     from otuken_jax.training.checkpoints import Checkpoints, load_model
 
     copy = tmp_path / "copy"

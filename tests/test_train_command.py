@@ -1,5 +1,6 @@
 """The training command's mistakes, each one line; and a real process killed and started again."""
 
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,43 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides,
     assert error.startswith("error: ")
     assert words in error
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_file_where_the_workdir_should_be_is_one_line(tmp_path, capsys):
+    (tmp_path / "run").write_text("")
+    arguments = ["--config", TINY, "--workdir", str(tmp_path / "run" / "a")]
+    assert run_command(lambda: train.main(arguments)) == 2
+    assert capsys.readouterr().err.strip().endswith("; choose another --workdir")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "no space left on device (run/a); free some space"),
+        (errno.EROFS, "read-only file system (run/a); choose another folder"),
+    ],
+)
+def test_no_room_is_one_line_wherever_it_is_met(capsys, code, words):
+    def main():
+        raise OSError(code, os.strerror(code), "run/a")
+
+    assert run_command(main) == 2
+    assert capsys.readouterr().err == f"error: {words}\n"
+
+
+def test_other_errors_keep_their_traceback():
+    def main():
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        run_command(main)
+
+
+def test_an_option_without_its_value_is_one_line(capsys):
+    assert run_command(lambda: train.main(["--config", TINY])) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: the following arguments are required: --workdir")
+    assert error.count("\n") == 1
 
 
 def test_another_configuration_in_the_workdir_is_refused(tmp_path):

@@ -1,6 +1,5 @@
 """Writes meshes as files; all that other packages use of closed meshes is found here."""
 
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from otuken_jax.errors import UserError
+from otuken_jax.errors import NO_ROOM, UserError
 from otuken_jax.geometry.marching_cubes import field_to_mesh
 from otuken_jax.geometry.mesh_cleaning import decimate, remove_specks, smooth
 from otuken_jax.geometry.mesh_formats import (
@@ -115,7 +114,8 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "choose a folder that you can write to"
+        remedy = (
+            "free some space" if error.errno in NO_ROOM else "choose a folder that you can write to"
+        )
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"cannot write {path}: {reason}; {remedy}") from error

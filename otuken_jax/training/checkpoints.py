@@ -5,6 +5,7 @@ A checkpoint of step N is the folder `N` with the items model, opt, data (a grai
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -49,11 +50,32 @@ def _rank(metrics: dict[str, int | float]) -> float:
     return metrics["loss"] - STAGE_RANK * metrics["stage"]
 
 
+def _set_aside_broken_metrics(directory: Path) -> None:
+    """Renames metrics that cannot be parsed: Orbax reads all of them as it opens the folder.
+
+    Raises:
+        UserError: the folder cannot be changed.
+    """
+    for path in directory.glob("*/metrics/metrics"):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            broken = path.with_name("metrics.broken")  # `verify` then misses the file
+            try:
+                path.rename(broken)
+            except OSError as error:
+                raise UserError(
+                    f"{path} is damaged and cannot be renamed ({error.strerror}); remove the "
+                    f"checkpoint {path.parents[1]}"
+                ) from error
+
+
 class Checkpoints:
     """The checkpoints of one training run."""
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory).absolute()
+        _set_aside_broken_metrics(self.directory)
         policy = preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(2),
@@ -132,7 +154,11 @@ class Checkpoints:
         listing = self.directory / "checksums" / f"{step}.json"
         if not listing.is_file():
             return  # killed between the two: Orbax's own rename says that it is complete
-        for name, digest in json.loads(listing.read_text()).items():
+        try:
+            digests = json.loads(listing.read_text())
+        except ValueError as error:
+            raise CorruptCheckpoint(f"{listing} is damaged") from error
+        for name, digest in digests.items():
             path = root / name
             if not path.is_file():
                 raise CorruptCheckpoint(f"{path} is missing")
@@ -202,6 +228,33 @@ class Checkpoints:
         self._manager.close()
 
 
+def model_config(meta: dict[str, Any]) -> ModelConfig:
+    """Sizes of the model of a checkpoint; UserError if this version does not know them."""
+    try:
+        return ModelConfig.from_dict(meta["model"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"the checkpoint is of another version of otuken_jax ({error}); use that version or "
+            "train again"
+        ) from error
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    parts = {n: _flat(x).items() if isinstance(x, dict) else [("", x)] for n, x in fields.items()}
+    return {f"{n}.{m}".rstrip("."): x for n, part in parts.items() for m, x in part}
+
+
+def check_same_model(meta: dict[str, Any], config: ModelConfig) -> None:
+    """UserError unless a checkpoint is of a model of these sizes."""
+    there, here = _flat(dataclasses.asdict(model_config(meta))), _flat(dataclasses.asdict(config))
+    for name in here:
+        if there[name] != here[name]:
+            raise UserError(
+                f"the checkpoints are of another model: {name} is {there[name]!r} there and "
+                f"{here[name]!r} here; choose another --workdir or their own configuration"
+            )
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A trained model and what its checkpoint says about it."""
@@ -227,7 +280,7 @@ def load_model(workdir: str | os.PathLike) -> LoadedModel:
     with contextlib.closing(Checkpoints(directory)) as checkpoints:
         step = checkpoints.best_good()
         meta = checkpoints.read_meta(step)
-        config = ModelConfig.from_dict(meta["model"])
+        config = model_config(meta)
         # Shapes only: initial values would be computed just to be thrown away.
         model = nnx.eval_shape(lambda: Otuken3DModel(voxel_size=meta["voxel_size"], config=config))
         for part, folder, sha256 in meta["pretrained"]:

@@ -19,7 +19,7 @@ from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.training import sharding
 from otuken_jax.training.batches import BatchPreparer, pad_batch
-from otuken_jax.training.checkpoints import Checkpoints
+from otuken_jax.training.checkpoints import Checkpoints, check_same_model
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.optimizer import (
     EarlyStopping,
@@ -411,6 +411,7 @@ class Otuken3DTrainer:
         if step is None:
             return False
         meta = self._checkpoints.read_meta(step)
+        check_same_model(meta, self.model.config)
         self.progress = Progress.from_dict(meta["progress"])
         self.step = self.last_checkpoint = step
         self.model.set_voxel_size(meta["voxel_size"])
