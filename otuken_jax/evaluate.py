@@ -1,7 +1,9 @@
-"""Measures a trained model: `python -m otuken_jax.evaluate --checkpoint runs/quickstart`."""
+"""Measures a trained model from words alone, beside baselines, a floor and a ceiling.
+
+python -m otuken_jax.evaluate --checkpoint runs/quickstart --out metrics.json
+"""
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -9,52 +11,113 @@ from pathlib import Path
 
 from otuken_jax.errors import UserError, run_command
 
+RESPONSES, QUICK_RESPONSES = 48, 16  # shapes whose words are changed
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m otuken_jax.evaluate", description=__doc__)
-    parser.add_argument("--checkpoint", required=True, help="the workdir of a training run")
-    parser.add_argument("--data", help="the run's data set (default: the one it was trained on)")
-    parser.add_argument("--split", action="append", help="val, heldout_pairs (default: both)")
-    parser.add_argument("--limit", type=int, help="at most so many shapes of each split")
-    parser.add_argument("--out", help="also write the figures to this JSON file")
+    parser = argparse.ArgumentParser(
+        prog="python -m otuken_jax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="the workdir of a training run")
+    add("--data", help="a data set, built or prepared (default: the one of the run)")
+    add("--split", action="append", help="repeat for several (default: all but train)")
+    add("--limit", type=int, help="at most so many shapes of each split")
+    add("--out", help="write the figures to this JSON file, tables and pictures beside it")
+    add("--pointnet", help="converted PointNet++ weights: P-FID and P-IS, not their substitutes")
+    add("--seed", type=int, default=0, help="of sampled points and bootstrap (default 0)")
+    add("--quick", action="store_true", help="full captions alone, no blends, no pictures")
     return parser.parse_args(argv)
 
 
 def data_of(checkpoint: Path) -> Path:
-    """The data set of a run; UserError if its configuration is gone."""
+    """The procedural data set of a run; UserError if it had none or its configuration is gone."""
     path = checkpoint / "config.json"
     if not path.is_file():
         raise UserError(f"no config.json in {checkpoint}; give --data")
-    directory = json.loads(path.read_text())["data"]["directory"]
-    return Path(directory) if directory else checkpoint / "data"
+    data = json.loads(path.read_text())["data"]
+    if data["source"] != "motifs":
+        raise UserError(f"the run in {checkpoint} learned from {data['source']}; give --data")
+    return Path(data["directory"]) if data["directory"] else checkpoint / "data"
+
+
+def splits_of(directory: Path) -> list[str]:
+    """The splits that training did not see; UserError if there is none."""
+    from otuken_jax.data.records import read_manifest
+
+    splits = read_manifest(directory)["splits"]
+    names = [name for name in splits if name != "train" and splits[name]["count"]]
+    if not names:
+        raise UserError(f"{directory} has no split but train; give --split train to measure that")
+    return names
+
+
+def load_pointnet(folder: str):
+    """A PointNet++ from a folder that `porting` wrote."""
+    from flax import nnx
+
+    from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
+    from otuken_jax.models.weights import load_weights, read_card
+
+    config = PointNet2Config(**read_card(folder, "point-e/pointnet").config)
+    model = nnx.eval_shape(lambda: PointNet2(config, rngs=nnx.Rngs(0)))
+    load_weights(model, folder, network="point-e/pointnet")
+    return model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError(f"--limit is {arguments.limit}; give at least 1")
     checkpoint = Path(arguments.checkpoint)
     directory = Path(arguments.data) if arguments.data else data_of(checkpoint)
+    splits = arguments.split or splits_of(directory)
 
-    from otuken_jax import evaluation
     from otuken_jax.compile_cache import enable_compile_cache
+    from otuken_jax.evaluation import report
+    from otuken_jax.evaluation.examples import ALL_WORDS, FULL_WORDS, open_split
+    from otuken_jax.evaluation.measures import SetMeasure
+    from otuken_jax.evaluation.run import Evaluation
     from otuken_jax.generation import Generator
     from otuken_jax.geometry.mesh_io import write_atomic
     from otuken_jax.training.checkpoints import load_model
 
+    for split in splits:
+        open_split(directory, split)
+    pointnet = load_pointnet(arguments.pointnet) if arguments.pointnet else None
     enable_compile_cache()
-    generator = Generator(load_model(checkpoint))
-    library = evaluation.Library.read(directory)
-    means = evaluation.mean_shapes(directory)
-    results = []
-    for split in arguments.split or ("val", "heldout_pairs"):
-        recipes = evaluation.read_recipes(directory, split, arguments.limit)
-        results += evaluation.evaluate_split(generator, library, recipes, means, split)
-    swaps = evaluation.word_swaps(generator, library, recipes[: 4 * evaluation.BATCH])
-    print(evaluation.format_table(results, swaps))
-    print()
-    print(evaluation.format_confusion(results[-len(evaluation.MODES)], library.hosts))
+    evaluation = Evaluation(
+        Generator(load_model(checkpoint)),
+        directory,
+        words=FULL_WORDS if arguments.quick else ALL_WORDS,
+        set_measure=SetMeasure(pointnet),
+        limit=arguments.limit,
+        seed=arguments.seed,
+    )
+    results = [evaluation.split(split) for split in splits]
+    limit = QUICK_RESPONSES if arguments.quick else RESPONSES
+    changes = {
+        split: evaluation.responses(split, limit, blend=not arguments.quick)
+        for split in (splits[-1:] if arguments.quick else splits)
+    }
+    print(report.summary_table(evaluation, results))
+    print(report.response_lines(changes[splits[-1]]))
+    if results[-1].confusion:
+        print()
+        print(report.format_confusion(evaluation, results[-1]))
     if arguments.out:
-        figures = {"results": [dataclasses.asdict(r) for r in results], "word_swaps": swaps}
-        write_atomic(arguments.out, json.dumps(figures, indent=2).encode())
+        out = Path(arguments.out)
+        figures = report.to_json(evaluation, results, changes)
+        write_atomic(out, json.dumps(figures, indent=2, ensure_ascii=False).encode())
+        tables = report.full_tables(evaluation, results, changes)
+        write_atomic(out.with_suffix(".md"), tables.encode())
+        paths = [out, out.with_suffix(".md")]
+        if not arguments.quick:
+            paths += [p for r in results for p in report.write_pictures(evaluation, r, out)]
+        print()
+        print(*paths, sep="\n")
     return 0
 
 

@@ -86,6 +86,8 @@ class Generator:
     def __init__(self, loaded: LoadedModel) -> None:
         self.modeldef, self.params = split_model(loaded.model)
         self.stage = loaded.model.stage
+        self.resolution = loaded.model.voxel_size
+        self.step = loaded.step
         self.name = f"otuken_jax {loaded.model.voxel_size}^3, step {loaded.step}"
         if "data" not in loaded.meta:
             raise UserError(

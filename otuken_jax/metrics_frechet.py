@@ -1,6 +1,8 @@
 """P-FID and P-IS: Frechet distance and inception score on PointNet++ features (Point-E, sec. 5).
 
-Both compare distributions of shapes, so they need hundreds of clouds to mean anything.
+Both compare distributions of shapes, so they need hundreds of clouds to mean anything. Where the
+classifier's weights are missing, the same two formulas on histograms of point distances stand in,
+under names of their own (FD-D2, IS-D2): their values compare with nothing but each other.
 """
 
 from functools import partial
@@ -12,9 +14,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 from scipy import linalg, special
+from scipy.cluster.vq import kmeans2
 
 from otuken_jax.models.pointnet2 import PointNet2
 
+D2_PAIRS, D2_BINS, D2_CLUSTERS = 20_000, 32, 16
 BATCH_SIZE = 64  # of the published evaluation; a cloud's place in its batch matters a little
 
 
@@ -87,3 +91,33 @@ def inception_score(probs: Float[np.ndarray, "b k"], split_size: int = 5000) -> 
 def p_fid(a: Float[np.ndarray, "b f"], b: Float[np.ndarray, "c f"]) -> float:
     """Frechet distance between the PointNet++ features of two sets of clouds."""
     return frechet_distance(feature_statistics(a), feature_statistics(b))
+
+
+def d2_histograms(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b k"]:
+    """Shares, in per cent, of distances between random pairs of points of a normalized cloud.
+
+    The D2 shape distribution (Osada et al., 2002) over [0, 2], the same pairs for every cloud.
+    """
+    first, second = np.random.default_rng(0).integers(clouds.shape[1], size=(2, D2_PAIRS))
+    histograms = []
+    for cloud in clouds:
+        points = normalize_clouds(cloud[None])[0]
+        distances = np.linalg.norm(points[first] - points[second], axis=1)
+        counts, _ = np.histogram(distances, D2_BINS, (0.0, 2.0))
+        histograms.append(100 * counts / D2_PAIRS)
+    return np.stack(histograms)
+
+
+def cluster_probs(
+    features: Float[np.ndarray, "b f"], reference: Float[np.ndarray, "c f"], seed: int = 0
+) -> Float[np.ndarray, "b k"]:
+    """Soft membership in clusters of reference features, in place of a classifier's classes.
+
+    softmax(-d^2 / (2 s^2)), d the distance to each of up to 16 k-means centres and s^2 the mean
+    squared distance of a reference to its own centre.
+    """
+    clusters = min(D2_CLUSTERS, len(np.unique(reference, axis=0)))
+    centres, labels = kmeans2(reference, clusters, minit="++", seed=seed)
+    spread = ((reference - centres[labels]) ** 2).sum(-1).mean()
+    squared = ((features[:, None] - centres) ** 2).sum(-1)
+    return special.softmax(-squared / (2 * max(spread, 1e-12)), axis=1)

@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     trainer = train.run(["--config", arguments.config, "--workdir", str(workdir), *overrides])
     if trainer.interrupted:
         return 0  # saved; the same command goes on
-    evaluate.main(["--checkpoint", str(workdir), "--out", str(workdir / "evaluation.json")])
+    out = str(workdir / "evaluation.json")
+    evaluate.main(["--checkpoint", str(workdir), "--out", out, "--quick"])
     print()
     for path in generate_all(workdir, workdir / "meshes"):
         print(path)

@@ -1,0 +1,125 @@
+"""What needs no network: retrieval by caption, mean shapes, a random motif, the truth itself."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+
+from otuken_jax.conventions import grid_points, voxel_size
+from otuken_jax.data.text import normalize
+from otuken_jax.evaluation.examples import Example, Volume, at_resolution, open_split
+
+COLOR_REACH = 3.0  # voxels from the surface within which a true shape's colours are filled in
+
+
+class CaptionIndex:
+    """The most similar of many texts, by the cosine of their tf-idf vectors over words.
+
+    idf = log((1 + n) / (1 + texts with the word)) + 1; the first of equals wins.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        counts = [_word_counts(text) for text in texts]
+        appears = Counter(word for count in counts for word in count)
+        self._column = {word: i for i, word in enumerate(appears)}
+        totals = np.array([appears[word] for word in self._column], float)
+        self._idf = np.log((1 + len(texts)) / (1 + totals)) + 1
+        self._vectors = csr_array(
+            (
+                np.concatenate([self._weights(count)[1] for count in counts]),
+                np.concatenate([self._weights(count)[0] for count in counts]),
+                np.cumsum([0] + [len(count) for count in counts]),
+            ),
+            shape=(len(texts), len(self._column)),
+        )
+
+    def nearest(self, text: str) -> int:
+        """Number of the most similar text."""
+        columns, weights = self._weights(_word_counts(text))
+        query = np.zeros(len(self._column))
+        query[columns] = weights
+        return int(np.argmax(self._vectors @ query))
+
+    def _weights(self, counts: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Columns and unit-length weights of the known words of a text."""
+        known = [word for word in counts if word in self._column]
+        columns = np.array([self._column[word] for word in known], int)
+        weights = np.array([counts[word] for word in known], float) * self._idf[columns]
+        length = np.linalg.norm(weights)
+        return columns, weights / length if length else weights
+
+
+def _word_counts(text: str) -> Counter[str]:
+    return Counter(re.findall(r"\w+", normalize(text).lower()))
+
+
+class TrainingSet:
+    """The training shapes as two baselines: nearest caption, and mean shape.
+
+    The mean shape is that of the true host, which no prompt has to be understood for; where no
+    record names a host it is the mean of all.
+    """
+
+    def __init__(self, directory: str | Path, resolution: int) -> None:
+        self.source = open_split(directory, "train")
+        self.resolution = resolution
+        texts: list[str] = []
+        sums: dict[str | None, np.ndarray] = {}
+        colors: dict[str | None, np.ndarray] = {}
+        counts: Counter[str | None] = Counter()
+        for number in range(len(self.source)):
+            record = self.source[number]
+            texts.append(_words_of(record["captions"], record["style_text"]))
+            host = (record.get("recipe") or {}).get("host")
+            filled = at_resolution(record["sdf"], resolution) < 0
+            sums[host] = sums.get(host, 0.0) + filled.astype(np.float32)
+            colors[host] = colors.get(host, 0.0) + record["colors"].mean(axis=0)
+            counts[host] += 1
+        self.index = CaptionIndex(texts)
+        self.means = {
+            host: Volume(
+                sums[host] / counts[host] - 0.5,
+                np.broadcast_to(colors[host] / counts[host], (*sums[host].shape, 3)),
+            )
+            for host in sums
+        }
+
+    def nearest_by_caption(self, example: Example) -> Volume:
+        """The training shape whose full caption and style text are most similar."""
+        number = self.index.nearest(_words_of(example.captions, example.style_text))
+        return true_volume(Example.from_record(self.source[number], self.resolution))
+
+    def mean_shape(self, example: Example) -> Volume | None:
+        """Where more than half of the host's training shapes are filled; None without any."""
+        return self.means.get(example.recipe.host if example.recipe else None)
+
+
+def _words_of(captions: dict[str, str], style_text: str) -> str:
+    text = captions.get("full") or next(iter(captions.values()), "")
+    return f"{text} {style_text}"
+
+
+def true_volume(example: Example) -> Volume:
+    """A record's own shape on the grid: near the surface the colour of the nearest point."""
+    return Volume(
+        example.field, spread_colors(example.field, example.surface.points, example.colors)
+    )
+
+
+def spread_colors(
+    field: Float[np.ndarray, "r r r"],
+    points: Float[np.ndarray, "n 3"],
+    colors: Float[np.ndarray, "n 3"],
+) -> Float[np.ndarray, "r r r 3"]:
+    """Colours of surface points on the cells near the surface; elsewhere their mean."""
+    resolution = field.shape[0]
+    volume = np.broadcast_to(colors.mean(axis=0), (*field.shape, 3)).astype(np.float32)
+    near = np.abs(field) < COLOR_REACH * voxel_size(resolution)
+    _, nearest = cKDTree(points).query(grid_points(resolution)[near])
+    volume[near] = colors[nearest]
+    return volume

@@ -1,0 +1,179 @@
+"""The figures of one made shape, and of a set of them, with their definitions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+from otuken_jax import metrics, metrics_frechet
+from otuken_jax.conventions import CANONICAL_SIZE
+from otuken_jax.errors import UserError
+from otuken_jax.evaluation.examples import Example, Volume
+from otuken_jax.evaluation.library import MAX_REPEATS, Candidates
+from otuken_jax.geometry.mesh_io import field_to_mesh, is_closed, remove_specks
+from otuken_jax.metrics import Cloud, Estimate
+from otuken_jax.models.pointnet2 import PointNet2
+
+NAN = float("nan")
+SET_RESAMPLES = 50
+PUBLISHED_POINTS = 4096  # of a cloud for P-FID and P-IS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one made shape; NaN where a measure does not apply."""
+
+    figures: dict[str, float]
+    cloud: Float[np.ndarray, "n 3"]  # on its surface, as many points as the record has
+    host: int | None  # number of the nearest host
+
+
+def measure(made: Volume, example: Example, candidates: Candidates | None, seed: int) -> Measured:
+    """All figures of a made shape against the record that its words come from."""
+    figures = {"iou": metrics.iou(made.occupancy, example.field > 0)}
+    cloud, closed = surface_cloud(made, len(example.surface.points), seed)
+    figures |= metrics.surface_distances(cloud, example.surface)
+    figures["watertight"] = float(closed)
+    figures["color_error"] = NAN
+    if example.has_colors:
+        errors = np.abs(made.colors_at(example.surface.points) - example.colors)
+        figures["color_error"] = float(errors.mean())
+    if candidates is None:
+        return Measured(figures, cloud.points, None)
+    host = candidates.hosts.nearest(made.occupancy)
+    figures["host_accuracy"] = float(host == candidates.right_host)
+    ornament = dict.fromkeys(("motif_accuracy", "band_iou_right", "band_iou_wrong"), NAN)
+    if candidates.band.region.any():
+        bands, right = candidates.band.ious(made.occupancy), candidates.right_motif
+        ornament = {
+            "motif_accuracy": float(np.argmax(bands) == right),
+            "band_iou_right": float(bands[right]),
+            "band_iou_wrong": float(np.delete(bands, right).mean()) if len(bands) > 1 else NAN,
+        }
+    repeats = candidates.nearest_repeats(made.occupancy)
+    error = NAN if repeats is None else float(abs(repeats - candidates.right_repeats))
+    return Measured(figures | ornament | {"repeat_error": error}, cloud.points, host)
+
+
+def surface_cloud(made: Volume, count: int, seed: int) -> tuple[Cloud, bool]:
+    """Points on the mesh that `generate` would write, and whether that is closed.
+
+    Of an empty field, which has no mesh: all points at the origin, with zero normals.
+    """
+    try:
+        mesh, _ = remove_specks(field_to_mesh(made.field))
+    except UserError:
+        return Cloud(np.zeros((count, 3)), np.zeros((count, 3))), False
+    surface = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    points, faces = trimesh.sample.sample_surface(surface, count, seed=seed)
+    return Cloud(np.asarray(points), surface.face_normals[faces]), is_closed(mesh)
+
+
+@dataclass(frozen=True)
+class SetMeasure:
+    """P-FID and P-IS by a PointNet++, or without one their stated substitutes."""
+
+    pointnet: PointNet2 | None = None
+
+    def __call__(
+        self, made: Float[np.ndarray, "b n 3"], true: Float[np.ndarray, "c n 3"], seed: int
+    ) -> dict[str, Estimate]:
+        """The distance to the true clouds and the score of the made ones.
+
+        Resampling repeats shapes, which raises the distance; so the interval is the value
+        +- 1.96 standard deviations of 50 resamples. Empty for fewer than two shapes.
+        """
+        if len(made) < 2:
+            return {}
+        if self.pointnet is None:
+            a, b = metrics_frechet.d2_histograms(made), metrics_frechet.d2_histograms(true)
+            probs = metrics_frechet.cluster_probs(a, b)
+            names = ("fd_d2", "is_d2")
+        else:
+            a, probs = metrics_frechet.features_and_probs(self.pointnet, made[:, :PUBLISHED_POINTS])
+            b, _ = metrics_frechet.features_and_probs(self.pointnet, true[:, :PUBLISHED_POINTS])
+            names = ("p_fid", "p_is")
+        rng = np.random.default_rng(seed)
+        distances, scores = [], []
+        for _ in range(SET_RESAMPLES):
+            i, j = rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))
+            distances.append(metrics_frechet.p_fid(a[i], b[j]))
+            scores.append(metrics_frechet.inception_score(probs[i]))
+        values = (metrics_frechet.p_fid(a, b), metrics_frechet.inception_score(probs))
+        reaches = (1.96 * float(np.std(resampled)) for resampled in (distances, scores))
+        lowest = (0.0, 1.0)  # a distance, a score
+        return {
+            name: Estimate(max(value, least), max(value - reach, least), value + reach, len(a))
+            for name, value, reach, least in zip(names, values, reaches, lowest, strict=True)
+        }
+
+
+def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]:
+    """What each figure is: its scale, the points or voxels it looks at, and its reduction."""
+    domain = f"domain units: the longest side of a canonical shape is {CANONICAL_SIZE:g}"
+    grid = f"{resolution}^3 voxels of the domain [-1, 1]^3"
+    cloud = {"scale": domain, "points": points, "reduction": "mean over shapes"}
+    voxels = {"scale": grid, "reduction": "mean over shapes"}
+    sets = {"scale": "centred, largest radius 1", "reduction": "over the set of shapes"}
+    band = voxels | {"scale": f"{grid}, in the ornament band alone"}
+    sampled = "between points drawn on the mesh and the record's own points; an empty field counts "
+    sampled += "as points at the origin"
+    return {
+        "iou": voxels | {"what": "voxels in both over voxels in either"},
+        "chamfer_l1": cloud
+        | {"what": f"(mean a + mean b) / 2 of nearest Euclidean distances, {sampled}"},
+        "chamfer_l2_squared": cloud
+        | {"what": f"mean a^2 + mean b^2 of nearest distances, {sampled}"},
+        **{
+            f"f_score_{t:g}": cloud
+            | {"what": f"harmonic mean of precision and recall at distance {t:g}, {sampled}"}
+            for t in metrics.THRESHOLDS
+        },
+        "normal_consistency": cloud
+        | {"what": f"mean |cos| to the nearest point's normal, both ways halved, {sampled}"},
+        "watertight": {
+            "what": "the mesh that would be written is closed (every edge in two opposite faces); "
+            "an empty field is not",
+            "scale": "0 or 1",
+            "reduction": "mean over shapes",
+        },
+        "color_error": {
+            "what": "mean absolute error of the three sRGB channels at the record's points; shapes "
+            "that have colours",
+            "scale": "sRGB in 0..1",
+            "points": points,
+            "reduction": "mean over shapes",
+        },
+        "host_accuracy": voxels | {"what": "nearest by IoU among the same recipe on every host"},
+        "motif_accuracy": band | {"what": "nearest by band IoU among the recipe with every motif"},
+        "band_iou_right": band | {"what": "band IoU with the right motif"},
+        "band_iou_wrong": band | {"what": "mean band IoU with the wrong motifs"},
+        "repeat_error": band
+        | {
+            "what": f"|n - true n|, n the nearest by band IoU among the recipe with 1 to "
+            f"{MAX_REPEATS} repeats round the host; hosts with a ring of ornament alone"
+        },
+        "p_fid": sets
+        | {
+            "what": "Frechet distance of PointNet++ features (Point-E) to those of the true clouds",
+            "points": min(points, PUBLISHED_POINTS),
+        },
+        "p_is": sets
+        | {
+            "what": "inception score of PointNet++ class probabilities (Point-E)",
+            "points": min(points, PUBLISHED_POINTS),
+        },
+        "fd_d2": sets
+        | {
+            "what": "substitute for P-FID, not comparable with it: Frechet distance of D2 "
+            f"histograms ({metrics_frechet.D2_PAIRS} pairs, {metrics_frechet.D2_BINS} bins, in %)",
+            "points": points,
+        },
+        "is_d2": sets
+        | {
+            "what": "substitute for P-IS, not comparable with it: inception score of soft "
+            f"membership in {metrics_frechet.D2_CLUSTERS} clusters of the true D2 histograms",
+            "points": points,
+        },
+    }

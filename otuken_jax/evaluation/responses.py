@@ -1,0 +1,264 @@
+"""What changing words changes: one word, the style text alone, and a blend of two styles."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import expit
+
+from otuken_jax import metrics
+from otuken_jax.conventions import grid_points
+from otuken_jax.data.motifs.captions import captions, style_text
+from otuken_jax.data.motifs.recipes import STYLES, Recipe
+from otuken_jax.evaluation.examples import Volume, predict_prompts
+from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates
+from otuken_jax.generation import Generator, Prompt
+from otuken_jax.metrics import Estimate
+
+BLEND = (0.0, 0.25, 0.5, 0.75, 1.0)
+RESPONSES = (
+    "follows",
+    "keeps_host",
+    "keeps_motif",
+    "inside",
+    "outside",
+    "inside_true",
+    "outside_true",
+    "color_change",
+)
+
+DEFINITIONS = {
+    "follows": "share of shapes in which the changed thing is then nearest to the new word: host "
+    "by IoU, motif by band IoU, colour by palette, style by palette and relief together",
+    "keeps_host": "share in which the nearest host is still the one of the unchanged words",
+    "keeps_motif": "share in which the nearest motif is still the one of the unchanged words",
+    "inside": "share of the voxels of the first shape's ornament band (where the style changes: of "
+    "its bands in all styles) whose occupancy changes",
+    "outside": "voxels that change outside that band over voxels filled there before or after",
+    "inside_true": "inside, between the true shapes of the two texts",
+    "outside_true": "outside, between the true shapes of the two texts",
+    "color_change": "mean absolute sRGB change at 512 points of the first true surface",
+    "palette_before": "share in which no palette of any style is nearer to the colours at the true "
+    "surface (mean absolute sRGB error) than the right one, before the exchange",
+    "palette_after": "the same after it, against the new palette",
+    "palette_old": "share in which the old palette is still nearest after it, at the old surface",
+    "style_before": "share in which the right style is nearest, before: least sum of its best "
+    "palette's colour error and of the share of voxels in the bands of all styles whose occupancy "
+    "differs from that style's",
+    "style_after": "the same after it, against the new style",
+    "host_before": "host accuracy before the exchange",
+    "host_after": "host accuracy after it",
+    "motif_before": "motif accuracy before the exchange",
+    "motif_after": "motif accuracy after it, among the motifs in the new style",
+    "color_monotone": "share of shapes whose colour goes one way: e(A) - e(B) never falls from one "
+    "weight to the next of 0, 0.25, 0.5, 0.75, 1 and is higher at 1 than at 0; e(S) the mean "
+    "absolute sRGB error at the true surface of A against the colours of style S",
+    "relief_monotone": "the same of e(S), the mean absolute difference of soft occupancy from that "
+    "of style S over the bands of both; shapes whose two styles differ in relief alone",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A recipe, the one that the changed words describe, and the changed words."""
+
+    before: Recipe
+    after: Recipe
+    prompt: Prompt
+
+
+def object_words(recipe: Recipe) -> str:
+    """The fullest caption that leaves the ornament to the style text."""
+    texts = captions(recipe)
+    return texts["full_plain"]
+
+
+def _next(names: Sequence[str], name: str) -> str:
+    return names[(names.index(name) + 1) % len(names)]
+
+
+def change_motif(library: Library, recipe: Recipe) -> Change:
+    """Another motif in the style text."""
+    after = dataclasses.replace(recipe, motif=_next(library.motifs, recipe.motif))
+    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+
+
+def change_host(library: Library, recipe: Recipe) -> Change:
+    """Another host in the caption."""
+    after = dataclasses.replace(recipe, host=_next(library.hosts, recipe.host))
+    return Change(recipe, after, Prompt(object_words(after), style_text(recipe)))
+
+
+def change_color(library: Library, recipe: Recipe) -> Change:
+    """The colours of the style's next palette in the style text."""
+    palette = (recipe.palette + 1) % len(STYLES[recipe.style].palettes)
+    after = dataclasses.replace(recipe, palette=palette)
+    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+
+
+def change_style(library: Library, recipe: Recipe) -> Change:
+    """Another style with its first colours in the style text."""
+    after = dataclasses.replace(recipe, style=_next(library.styles, recipe.style), palette=0)
+    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+
+
+CHANGES: dict[str, Callable[[Library, Recipe], Change]] = {
+    "motif": change_motif,
+    "host": change_host,
+    "color": change_color,
+    "style": change_style,
+}
+
+
+def respond(
+    generator: Generator,
+    library: Library,
+    recipes: Sequence[Recipe],
+    resolution: int,
+    seed: int,
+    *,
+    blend: bool = True,
+) -> dict[str, dict[str, Estimate]]:
+    """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`."""
+    first = [Prompt(object_words(r), style_text(r)) for r in recipes]
+    before = predict_prompts(generator, first)
+    judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
+    rows: dict[str, list[dict[str, float]]] = {}
+    for name, change in CHANGES.items():
+        changes = [change(library, recipe) for recipe in recipes]
+        after = predict_prompts(generator, [c.prompt for c in changes])
+        rows[f"{name} word"] = [
+            judge.response(name, c, made, now)
+            for judge, c, made, now in zip(judges, changes, before, after, strict=True)
+        ]
+        if name == "style":
+            rows["style text"] = [
+                judge.exchange(c, made, now)
+                for judge, c, made, now in zip(judges, changes, before, after, strict=True)
+            ]
+            if blend:
+                both = [
+                    dataclasses.replace(p, style2=c.prompt.style)
+                    for p, c in zip(first, changes, strict=True)
+                ]
+                steps = [predict_prompts(generator, both, mix=weight) for weight in BLEND]
+                rows["blend"] = [
+                    judge.blend(c, made)
+                    for judge, c, made in zip(
+                        judges, changes, zip(*steps, strict=True), strict=True
+                    )
+                ]
+    return {
+        name: {
+            key: metrics.bootstrap_mean([row[key] for row in figures], seed) for key in figures[0]
+        }
+        for name, figures in rows.items()
+    }
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What the shapes made for one recipe and for its changes are compared with."""
+
+    library: Library
+    resolution: int
+    recipe: Recipe
+    band: Band
+    hosts: EveryHost
+    styles: StyleCandidates
+
+    @classmethod
+    def of(cls, library: Library, recipe: Recipe, resolution: int) -> "Judge":
+        return cls(
+            library,
+            resolution,
+            recipe,
+            library.band(recipe, resolution),
+            library.on_every_host(recipe, resolution),
+            StyleCandidates.of(library, recipe, resolution),
+        )
+
+    def host_of(self, made: Volume) -> str:
+        return self.library.hosts[self.hosts.nearest(made.occupancy)]
+
+    def motif_of(self, made: Volume, recipe: Recipe) -> str:
+        """The nearest motif in the band of a recipe, that has the host and style of the words."""
+        same = (recipe.host, recipe.style) == (self.recipe.host, self.recipe.style)
+        band = self.band if same else self.library.band(recipe, self.resolution)
+        return self.library.motifs[band.nearest_motif(made.occupancy)]
+
+    def response(self, name: str, change: Change, made: Volume, now: Volume) -> dict[str, float]:
+        """How a change of one word shows; NaN where the library has nothing to change to."""
+        after = change.after
+        if after == change.before:
+            return dict.fromkeys(RESPONSES, float("nan"))
+        host, motif = self.host_of(now), self.motif_of(now, after)
+        if name == "host":
+            follows = host == after.host
+        elif name == "motif":
+            follows = motif == after.motif
+        else:
+            styles = StyleCandidates.of(self.library, after, self.resolution)
+            follows = (
+                styles.is_palette_right(now) if name == "color" else styles.is_style_right(now)
+            )
+        cells = grid_points(self.resolution).reshape(-1, 3)
+        truths = [self.library.occupancy_at(r, cells) for r in (change.before, after)]
+        region = self.styles.region if name == "style" else self.band.region
+        inside, outside = changes_in(made.occupancy, now.occupancy, region)
+        true = changes_in(*(t.reshape(region.shape) for t in truths), region)
+        points = self.styles.points
+        colors = np.abs(made.colors_at(points) - now.colors_at(points)).mean()
+        keeps = (host == change.before.host, motif == change.before.motif)
+        figures = (follows, *keeps, inside, outside, *true, colors)
+        return dict(zip(RESPONSES, map(float, figures), strict=True))
+
+    def exchange(self, change: Change, made: Volume, now: Volume) -> dict[str, float]:
+        """What exchanging only the style text moves, and what it leaves."""
+        styles = StyleCandidates.of(self.library, change.after, self.resolution)
+        figures = {
+            "palette_before": self.styles.is_palette_right(made),
+            "palette_after": styles.is_palette_right(now),
+            "palette_old": self.styles.is_palette_right(now),
+            "style_before": self.styles.is_style_right(made),
+            "style_after": styles.is_style_right(now),
+            "host_before": self.host_of(made) == self.recipe.host,
+            "host_after": self.host_of(now) == self.recipe.host,
+            "motif_before": self.motif_of(made, self.recipe) == self.recipe.motif,
+            "motif_after": self.motif_of(now, change.after) == self.recipe.motif,
+        }
+        return {name: float(value) for name, value in figures.items()}
+
+    def blend(self, change: Change, steps: Sequence[Volume]) -> dict[str, float]:
+        """Whether a blend goes one way from the recipe's style to the other."""
+        a, b = (self.styles.names.index((r.style, r.palette)) for r in (self.recipe, change.after))
+        colors = self.styles.colors
+        color = [
+            np.abs(step.colors_at(self.styles.points) - colors[a]).mean()
+            - np.abs(step.colors_at(self.styles.points) - colors[b]).mean()
+            for step in steps
+        ]
+        reliefs = self.styles.reliefs
+        old, new = reliefs[self.recipe.style], reliefs[change.after.style]
+        soft = [expit(step.field[self.styles.region]) for step in steps]
+        relief = [np.abs(s - old).mean() - np.abs(s - new).mean() for s in soft]
+        same = bool((old == new).all())
+        return {
+            "color_monotone": float(is_monotone(np.array(color))),
+            "relief_monotone": float("nan") if same else float(is_monotone(np.array(relief))),
+        }
+
+
+def changes_in(
+    a: Bool[np.ndarray, "r r r"], b: Bool[np.ndarray, "r r r"], region: Bool[np.ndarray, "r r r"]
+) -> tuple[float, float]:
+    """Change inside a region (share of its voxels) and outside (1 - IoU there)."""
+    inside = float((a[region] != b[region]).mean()) if region.any() else float("nan")
+    return inside, 1.0 - metrics.iou(a[~region], b[~region])
+
+
+def is_monotone(values: Float[np.ndarray, " n"]) -> bool:
+    """Whether values never fall and end higher than they begin."""
+    return bool((np.diff(values) >= 0).all() and values[-1] > values[0])

@@ -1,0 +1,111 @@
+"""What changing words changes, for a model that obeys and for one that does not listen."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.shapes import build_fields
+from otuken_jax.evaluation.baselines import spread_colors
+from otuken_jax.evaluation.examples import Volume
+from otuken_jax.evaluation.library import Library
+from otuken_jax.evaluation.responses import BLEND, CHANGES, Judge, changes_in, is_monotone
+
+R = 24
+LIBRARY = Library(("vazo", "kase"), ("lale", "yildiz8", "hilal"), ("iznik", "gokturk"), 16)
+RECIPE = Recipe("vazo", "lale", "iznik", 0, (1, 1, 1), 3)
+
+
+def truth(recipe: Recipe) -> Volume:
+    field = -build_fields(recipe, R, coarsest=16).sdf
+    surface = LIBRARY.surface(recipe)
+    return Volume(field, spread_colors(field, surface["points"], surface["colors"]))
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Judge.of(LIBRARY, RECIPE, R)
+
+
+@pytest.fixture(scope="module")
+def before():
+    return truth(RECIPE)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_obedient_model(judge, before, name):
+    change = CHANGES[name](LIBRARY, RECIPE)
+    figures = judge.response(name, change, before, truth(change.after))
+    assert figures["follows"] == 1.0
+    assert figures["inside"] == figures["inside_true"]
+    assert figures["outside"] == figures["outside_true"]
+    assert figures["keeps_host"] == (name != "host")
+    assert figures["keeps_motif"] == (name != "motif")
+    # Words for the ornament change nothing outside the band, words for the host do.
+    assert (figures["outside"] > 0.0) == (name == "host")
+    assert (figures["inside"] == 0.0) == (name == "color")
+    assert figures["color_change"] > 0.01
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_model_that_does_not_listen(judge, before, name):
+    change = CHANGES[name](LIBRARY, RECIPE)
+    figures = judge.response(name, change, before, before)
+    assert figures["follows"] == 0.0
+    assert figures["inside"] == figures["outside"] == figures["color_change"] == 0.0
+
+
+def test_the_prompt_changes_one_word():
+    for name, change in CHANGES.items():
+        prompt, first = change(LIBRARY, RECIPE).prompt, CHANGES["motif"](LIBRARY, RECIPE).prompt
+        assert (prompt.text != first.text) == (name == "host")
+    style = CHANGES["motif"](LIBRARY, RECIPE).prompt.style
+    own = CHANGES["host"](LIBRARY, RECIPE).prompt.style
+    differing = [a for a, b in zip(style.split(), own.split(), strict=False) if a != b]
+    assert "sekiz" in " ".join(differing)
+    assert "lale" in own
+
+
+def test_nothing_to_change_is_left_out(judge, before):
+    one = dataclasses.replace(LIBRARY, motifs=("lale",))
+    figures = judge.response("motif", CHANGES["motif"](one, RECIPE), before, before)
+    assert np.isnan(list(figures.values())).all()
+
+
+def test_exchanging_the_style_text(judge, before):
+    change = CHANGES["style"](LIBRARY, RECIPE)
+    obeyed = judge.exchange(change, before, truth(change.after))
+    assert obeyed.pop("palette_old") == 0.0
+    assert set(obeyed.values()) == {1.0}
+    ignored = judge.exchange(change, before, before)
+    assert ignored["palette_after"] == ignored["style_after"] == 0.0
+    assert ignored["palette_old"] == ignored["host_after"] == 1.0
+
+
+def test_blending(judge, before):
+    change = CHANGES["style"](LIBRARY, RECIPE)
+    end = truth(change.after)
+    mix = lambda a, b, w: (1 - w) * a + w * b  # noqa: E731
+    steps = [
+        Volume(mix(before.field, end.field, w), mix(before.colors, end.colors, w)) for w in BLEND
+    ]
+    assert judge.blend(change, steps) == {"color_monotone": 1.0, "relief_monotone": 1.0}
+    backwards = judge.blend(change, steps[::-1])
+    assert backwards == {"color_monotone": 0.0, "relief_monotone": 0.0}
+    shuffled = judge.blend(change, [steps[i] for i in (0, 2, 1, 3, 4)])
+    assert shuffled == {"color_monotone": 0.0, "relief_monotone": 0.0}
+
+
+def test_monotone():
+    assert is_monotone(np.array([0.0, 0.0, 1.0]))
+    assert not is_monotone(np.array([0.0, 0.0, 0.0]))
+    assert not is_monotone(np.array([0.0, 2.0, 1.0]))
+
+
+def test_changes_inside_and_outside():
+    a, b, region = np.zeros((3, 2, 2, 2), bool)
+    region[0] = True
+    a[0, 0, 0] = b[0, 1, 1] = True  # inside: two of four voxels differ
+    a[1, 0, 0] = b[1, 0, 0] = b[1, 1, 1] = True  # outside: one of two filled ones differs
+    assert changes_in(a, b, region) == (0.5, 0.5)

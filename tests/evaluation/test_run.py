@@ -1,0 +1,278 @@
+"""The whole evaluation: on motif data, on prepared meshes without recipes, and as a command."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from otuken_jax import evaluate
+from otuken_jax.config import load_config
+from otuken_jax.conventions import grid_points
+from otuken_jax.data import records
+from otuken_jax.data.build import build_motif_dataset
+from otuken_jax.errors import UserError, run_command
+from otuken_jax.evaluation import report, responses, run
+from otuken_jax.evaluation.baselines import true_volume
+from otuken_jax.evaluation.examples import ALL_WORDS, FULL_WORDS, Example, Volume
+from otuken_jax.evaluation.measures import Measured, SetMeasure
+from otuken_jax.evaluation.run import CEILING, FLOOR, Evaluation
+from otuken_jax.generation import Generator
+from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
+from otuken_jax.models.weights import Card
+from otuken_jax.training.run import build_trainer
+
+R = 16
+
+
+class Loaded(Generator):
+    """A generator without a model: `predict_prompts` is replaced where it is asked."""
+
+    def __init__(self) -> None:
+        self.resolution, self.step, self.name = R, 7, "tiny"
+
+
+GENERATOR = Loaded()
+
+
+@pytest.fixture(scope="module")
+def motif_data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("motifs")
+    build_motif_dataset(
+        directory,
+        num_shapes=24,
+        resolution=R,
+        num_points=512,
+        seed=0,
+        coarsest=16,
+        hosts=("vazo", "kase"),
+        motifs=("lale", "yildiz8", "hilal"),
+        styles=("iznik", "selcuklu"),
+        num_val=9,
+        num_heldout=4,
+        num_workers=0,
+        progress=False,
+    )
+    return directory
+
+
+def ball_record(radius: float) -> bytes:
+    normals = np.random.default_rng(0).normal(size=(512, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    distance = np.linalg.norm(grid_points(2 * R), axis=-1) - radius
+    return records.encode(
+        {
+            "sdf": records.quantize_distance(distance),
+            "points": radius * normals,
+            "normals": normals,
+            "colors": np.abs(normals),
+            "captions": {"full": f"yarıçapı {radius} olan top"},
+            "style_text": "",
+            "has_chart": False,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def mesh_data(tmp_path_factory):
+    """Balls, as `prepare` would write them: no recipe, no style text, twice the resolution."""
+    directory = tmp_path_factory.mktemp("meshes")
+    splits = {"train": (0.5, 0.6, 0.7), "val": (0.5, 0.65, 0.8)}
+    manifest = {"schema": 1, "arguments": {}, "splits": {}}
+    for name, radii in splits.items():
+        records.write_records(directory / f"{name}.arrayrecord", map(ball_record, radii))
+        files = {f"{name}.arrayrecord": {}}
+        manifest["splits"][name] = {"count": len(radii), "files": files}
+    records.write_manifest(directory, manifest)
+    return directory
+
+
+def obedient(directory: Path, split: str):
+    """A model that makes the true shape for every full caption, and a ball for any other."""
+    source = run.open_split(directory, split)
+    known = {}
+    for i in range(len(source)):
+        example = Example.from_record(source[i], R)
+        known[example.captions["full"]] = true_volume(example)
+    ball = 0.5 - np.linalg.norm(grid_points(R), axis=-1)
+    other = Volume(ball, np.full((R, R, R, 3), 0.5, np.float32))
+    return lambda _, prompts, mix=0.0: [known.get(p.text, other) for p in prompts]
+
+
+def evaluated(monkeypatch, directory, words=ALL_WORDS, limit=None):
+    for module in (run, report, responses):
+        monkeypatch.setattr(module, "predict_prompts", obedient(directory, "val"))
+    return Evaluation(
+        GENERATOR, directory, words=words, set_measure=SetMeasure(), limit=limit, seed=0
+    )
+
+
+def test_motif_data(monkeypatch, motif_data, tmp_path):
+    evaluation = evaluated(monkeypatch, motif_data)
+    result = evaluation.split("val")
+    assert result.count == 9
+    rows = result.rows
+    assert list(rows) == [
+        *("text+style", "sentence", "text+style, short", "sentence, short"),
+        *("nearest caption", "mean shape", "random motif", "truth"),
+    ]
+    # Full captions are obeyed, so they reach the ceiling; short ones give a ball.
+    for name in ("iou", "host_accuracy", "motif_accuracy", "repeat_error", "chamfer_l1"):
+        assert rows["text+style"][name] == rows[CEILING][name]
+        assert rows["text+style"][name].count == 9
+    assert rows[CEILING]["iou"].value == rows[CEILING]["host_accuracy"].value == 1.0
+    assert rows["sentence, short"]["iou"].value < 0.7
+    assert rows[FLOOR]["host_accuracy"].value == 1.0
+    assert rows[FLOOR]["motif_accuracy"].value < rows[CEILING]["motif_accuracy"].value
+    assert rows["mean shape"]["iou"].value < 0.95
+    assert np.trace(result.confusion) == np.sum(result.confusion) == 9
+
+    changes = {"val": evaluation.responses("val", 4, blend=True)}
+    assert changes["val"]["motif word"]["inside"].value == 0.0  # both words give the ball
+    figures = report.to_json(evaluation, [result], changes)
+    text = json.dumps(figures, allow_nan=False)
+    assert "domain units" in text
+    used = {name for row in rows.values() for name in row}
+    assert used <= set(figures["definitions"])
+    tables = report.full_tables(evaluation, [result], changes)
+    assert "| val | text+style | 9 | 1.000 |" in tables
+    assert all(f"- {name}: " in tables for name in (*used, *responses.DEFINITIONS))
+    assert "follows" in report.response_lines(changes["val"])
+    assert "vazo" in report.format_confusion(evaluation, result)
+
+
+def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
+    evaluation = evaluated(monkeypatch, mesh_data)
+    assert evaluation.library is None
+    result = evaluation.split("val")
+    assert list(result.rows) == ["sentence", "nearest caption", "mean shape", "truth"]
+    assert result.confusion is None
+    assert evaluation.responses("val", 4, blend=True) == {}
+    assert result.rows["sentence"]["iou"].value == 1.0
+    # The training set has a ball of 0.5, and for 0.65 and 0.8 only smaller ones.
+    nearest = result.rows["nearest caption"]["iou"]
+    assert nearest.value < 1.0 == nearest.high
+    assert "motif_accuracy" not in result.rows["sentence"]
+    tables = report.full_tables(evaluation, [result], {"val": {}})
+    assert "| val | sentence | 3 | 1.000 |" in tables
+    assert "motif_accuracy" not in tables
+    # The mean of balls of 0.5, 0.6 and 0.7 is the one of 0.6.
+    mean = evaluation.training.means[None].occupancy
+    np.testing.assert_array_equal(mean, np.linalg.norm(grid_points(R), axis=-1) < 0.6)
+
+
+def test_limit_and_pictures(monkeypatch, mesh_data, tmp_path):
+    evaluation = evaluated(monkeypatch, mesh_data, FULL_WORDS, limit=2)
+    result = evaluation.split("val")
+    assert result.count == 2
+    assert set(result.picks) == {"best", "median", "worst"}
+    monkeypatch.setattr(report, "PICTURE_SIZE", 64)
+    paths = report.write_pictures(evaluation, result, tmp_path / "m.json")
+    assert [p.name for p in paths] == [f"m-val-{n}.png" for n in ("best", "median", "worst")]
+    assert all(p.stat().st_size > 3_000 for p in paths)
+
+
+def test_picks_are_best_median_and_worst():
+    figures = [0.2, 0.9, 0.5, 0.7, 0.1]
+    measured = [Measured({"iou": f}, np.zeros((0, 3)), None) for f in figures]
+    row = run.Row(measured, [10, 11, 12, 13, 14])
+    assert run._picks(row) == {"best": 11, "median": 12, "worst": 14}
+
+
+def test_without_captions_there_is_nothing_to_make(monkeypatch, mesh_data, tmp_path):
+    source = run.open_split(mesh_data, "val")
+    silent = [records.encode({**source[0], "captions": {}})]
+    records.write_records(tmp_path / "a.arrayrecord", silent)
+    split = {"count": 1, "files": {"a.arrayrecord": {}}}
+    records.write_manifest(tmp_path, {"schema": 1, "arguments": {}, "splits": {"val": split}})
+    monkeypatch.setattr(run, "predict_prompts", lambda *_: [])
+    evaluation = Evaluation(
+        GENERATOR, tmp_path, words=FULL_WORDS, set_measure=SetMeasure(), limit=None, seed=0
+    )
+    assert evaluation.training is None
+    with pytest.raises(UserError, match="has a caption"):
+        evaluation.split("val")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--split", "test"], "choose among train, val"),
+        (["--limit", "0"], "at least 1"),
+        (["--pointnet", "missing"], "no point-e/pointnet weights at missing"),
+        (["--checkpoint", "nowhere"], "no checkpoint in nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(mesh_data, tmp_path, capsys, arguments, words):
+    common = ["--checkpoint", str(tmp_path), "--data", str(mesh_data)]
+    assert run_command(lambda: evaluate.main([*common, *arguments])) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert words in error
+    assert "\n" not in error
+
+
+def test_the_data_of_a_run(tmp_path):
+    with pytest.raises(UserError, match=r"no config\.json"):
+        evaluate.data_of(tmp_path)
+    for source, directory, found in (("motifs", "", tmp_path / "data"), ("motifs", "d", Path("d"))):
+        data = {"data": {"source": source, "directory": directory}}
+        (tmp_path / "config.json").write_text(json.dumps(data))
+        assert evaluate.data_of(tmp_path) == found
+    (tmp_path / "config.json").write_text(json.dumps({"data": {"source": "meshes"}}))
+    with pytest.raises(UserError, match="learned from meshes; give --data"):
+        evaluate.data_of(tmp_path)
+
+
+def test_a_data_set_of_training_shapes_alone(mesh_data, tmp_path):
+    split = {"count": 3, "files": {}}
+    records.write_manifest(tmp_path, {"schema": 1, "splits": {"train": split}})
+    with pytest.raises(UserError, match="--split train"):
+        evaluate.splits_of(tmp_path)
+    assert evaluate.splits_of(mesh_data) == ["val"]
+
+
+@pytest.mark.slow
+def test_a_pointnet_gives_the_published_names(tmp_path):
+    """Random weights in a converter's folder; the values are checked in tests/equivalence."""
+    config = PointNet2Config(num_classes=5, width_multiplier=1)
+    model = PointNet2(config, rngs=nnx.Rngs(0))
+    tensors = {
+        "/".join(map(str, path)): np.asarray(leaf.get_value())
+        for path, leaf in nnx.to_flat_state(nnx.state(model))
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    card = Card("point-e/pointnet", dataclasses.asdict(config), "", {}, "", "float32", 0, [], 1)
+    (tmp_path / "card.json").write_text(json.dumps(dataclasses.asdict(card)))
+    measure = SetMeasure(evaluate.load_pointnet(str(tmp_path)))
+    clouds = np.random.default_rng(0).normal(size=(6, 600, 3))
+    sets = measure(clouds * [1, 1, 0.2], clouds, 0)
+    assert set(sets) == {"p_fid", "p_is"}
+    assert sets["p_fid"].value > 10 * measure(clouds, clouds, 0)["p_fid"].value
+    assert 1 <= sets["p_is"].value <= config.num_classes
+
+
+@pytest.mark.slow
+def test_the_command_twice_the_same(tmp_path, capsys):
+    config = load_config(str(Path(__file__).parent.parent / "configs" / "tiny.py"), [])
+    build_trainer(config, tmp_path).train(save_every=1)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"data": {"directory": "", "source": "motifs"}})
+    )
+    for name in ("one", "two"):
+        out = ["--out", str(tmp_path / name / "metrics.json"), "--split", "heldout_pairs"]
+        assert evaluate.main(["--checkpoint", str(tmp_path), *out]) == 0
+    texts = [(tmp_path / name / "metrics.json").read_text() for name in ("one", "two")]
+    assert texts[0] == texts[1]
+    (split,) = json.loads(texts[0])["splits"].values()
+    assert split["count"] == 8
+    value = split["rows"]["text+style"]["iou"]["value"]
+    assert 0 < value < 1
+    assert not math.isnan(value)
+    assert len(list((tmp_path / "one").glob("metrics-heldout_pairs-*.png"))) == 3
+    assert (tmp_path / "one" / "metrics.md").read_text().startswith("# Evaluation of step")
+    assert "| heldout_pairs | text+style | 8 |" in capsys.readouterr().out
