@@ -1,6 +1,7 @@
 """Recipes and splits of the motif library."""
 
 from collections import Counter
+from itertools import product
 
 import pytest
 
@@ -11,6 +12,7 @@ from otuken_jax.data.motifs.recipes import (
     Recipe,
     form_values,
     is_heldout_pair,
+    is_val_form,
     sample_recipes,
 )
 from otuken_jax.errors import UserError
@@ -51,8 +53,8 @@ def test_val_forms_and_full_captions_are_new(splits):
     val = {(r.host, r.form) for r in splits["val"]}
     assert not train & val
     for host in HOSTS:  # yet each level of each attribute is in both
-        for levels in (train, val):
-            forms = [form for name, form in levels if name == host]
+        for held in (False, True):
+            forms = [f for f in product(range(3), repeat=3) if is_val_form(host, f) == held]
             assert all({form[i] for form in forms} == {0, 1, 2} for i in range(3))
     seen = {text for r in splits["train"] for text in captions(r).values()}
     for recipe in splits["val"]:

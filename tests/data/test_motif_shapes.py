@@ -25,7 +25,14 @@ RECIPES = [
     for i, host in enumerate(HOSTS)
 ]
 # Handles to look through, where the coarsest grid is 16^3 and 32^3.
-LOOPS = {"testi": (1, 1), "ibrik": (1, 1), "kandil": (0, 3), "semaver": (0, 2)}
+LOOPS = {
+    "testi": (1, 1),
+    "ibrik": (1, 1),
+    "kandil": (0, 3),
+    "semaver": (0, 2),
+    "kemertokasi": (1, 1),
+    "nazarboncuk": (1, 1),
+}
 
 
 def topology(recipe, resolution, coarsest=16):

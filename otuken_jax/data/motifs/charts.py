@@ -1,7 +1,7 @@
 """What a host is made of, and the charts (u, v) of its ornament zone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -64,6 +64,21 @@ def plane_chart(across: Field, up: Field, height: Field, half: float) -> Chart:
     u = np.clip(across / np.float32(half), -1, 1)
     v = np.clip(up / np.float32(half), -1, 1)
     return Chart(u, v, height, _fade(np.maximum(np.abs(u), np.abs(v)), height))
+
+
+def row_chart(
+    across: Field, up: Field, height: Field, half: tuple[float, float], repeats: int
+) -> Chart:
+    """Chart of `repeats` cells side by side on a face of half sizes (across, up)."""
+    along = across / np.float32(half[0])
+    u = np.mod(along * repeats + repeats, 2) - 1
+    v = np.clip(up / np.float32(half[1]), -1, 1)
+    return Chart(u, v, height, _fade(np.maximum(np.abs(along), np.abs(v)), height))
+
+
+def masked(chart: Chart, keep: Field) -> Chart:
+    """The chart with its zone scaled by `keep`."""
+    return replace(chart, zone=chart.zone * keep)
 
 
 def _fade(edge: Field, height: Field) -> Field:

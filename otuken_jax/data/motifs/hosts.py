@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otuken_jax.data.motifs import metalware, monuments, vessels
+from otuken_jax.data.motifs import buildings, furnishings, metalware, monuments, stones, vessels
 from otuken_jax.data.motifs.charts import Surface
 
 Levels = tuple[str, str, str]
@@ -227,5 +227,192 @@ HOSTS: dict[str, Host] = {
             ("ince gönderli", "orta kalınlıkta gönderli", "kalın gönderli"),
         ),
         metalware.standard,
+    ),
+    "mezartasi": Host(
+        "kavuklu mezar taşı",
+        "turbaned tombstone",
+        "ön yüz",
+        (
+            ("geniş", "orta genişlikte", "dar"),
+            THICKNESSES,
+            ("alçak başlıklı", "orta boy başlıklı", "yüksek başlıklı"),
+        ),
+        stones.turbaned_stone,
+    ),
+    "kocmezar": Host(
+        "koçbaşlı mezar taşı",
+        "ram-headed tombstone",
+        "yan yüz",
+        (
+            ("tıknaz gövdeli", "orta boy gövdeli", "uzun gövdeli"),
+            ("küçük boynuzlu", "orta boy boynuzlu", "büyük boynuzlu"),
+            ("alçak kaideli", "orta boy kaideli", "yüksek kaideli"),
+        ),
+        stones.ram,
+    ),
+    "ahlat": Host(
+        "Ahlat şahidesi",
+        "Ahlat stele",
+        "ön yüz",
+        (
+            ("geniş", "orta genişlikte", "dar"),
+            THICKNESSES,
+            ("düz tepeli", "mukarnas tepeli", "ejder tepeli"),
+        ),
+        stones.ahlat_stele,
+    ),
+    "balbal": Host(
+        "balbal",
+        "standing stone",
+        "ön yüz",
+        (
+            ("geniş", "orta genişlikte", "dar"),
+            ("dik duran", "hafif eğik", "çok eğik"),
+            ("düz tepeli", "yuvarlak tepeli", "sivri tepeli"),
+        ),
+        stones.balbal,
+    ),
+    "tasbaba": Host(
+        "taşbaba",
+        "stone ancestor figure",
+        "etek",
+        (
+            ("dar omuzlu", "orta genişlikte omuzlu", "geniş omuzlu"),
+            ("küçük başlı", "orta boy başlı", "büyük başlı"),
+            THICKNESSES,
+        ),
+        stones.ancestor,
+    ),
+    "sanduka": Host(
+        "sanduka",
+        "cenotaph",
+        "yan yüz",
+        (
+            HEIGHTS,
+            ("düz kapaklı", "basık çatılı", "sivri çatılı"),
+            ("kaidesiz", "alçak kaideli", "yüksek kaideli"),
+        ),
+        stones.cenotaph,
+    ),
+    "kubbe": Host(
+        "kubbe",
+        "dome",
+        "dış yüz",
+        (
+            ("basık", "yarım küre biçimli", "sivri"),
+            ("alçak kasnaklı", "orta boy kasnaklı", "yüksek kasnaklı"),
+            ("düz yüzeyli", "hafif dilimli", "derin dilimli"),
+        ),
+        buildings.dome,
+    ),
+    "minare": Host(
+        "minare",
+        "minaret",
+        "gövde",
+        (
+            ("ince gövdeli", "orta kalınlıkta gövdeli", "kalın gövdeli"),
+            ("dar şerefeli", "orta genişlikte şerefeli", "geniş şerefeli"),
+            ("kısa külahlı", "orta boy külahlı", "uzun külahlı"),
+        ),
+        buildings.minaret,
+    ),
+    "tackapi": Host(
+        "taçkapı",
+        "portal",
+        "alınlık",
+        (
+            ("dar", "orta genişlikte", "geniş"),
+            ("alçak nişli", "orta boy nişli", "yüksek nişli"),
+            ("yuvarlak kemerli", "sivri kemerli", "mukarnas kavsaralı"),
+        ),
+        buildings.portal,
+    ),
+    "mihrap": Host(
+        "mihrap",
+        "prayer niche",
+        "niş",
+        (
+            ("dar", "orta genişlikte", "geniş"),
+            ("sığ nişli", "orta derinlikte nişli", "derin nişli"),
+            ("düz taçlı", "yuvarlak taçlı", "sivri taçlı"),
+        ),
+        buildings.prayer_niche,
+    ),
+    "sutunbasligi": Host(
+        "sütun başlığı",
+        "capital",
+        "gövde",
+        (
+            HEIGHTS,
+            ("içbükey gövdeli", "düz gövdeli", "dışbükey gövdeli"),
+            ("ince tablalı", "orta kalınlıkta tablalı", "kalın tablalı"),
+        ),
+        buildings.capital,
+    ),
+    "cesme": Host(
+        "çeşme",
+        "fountain",
+        "ayna",
+        (
+            ("dar", "orta genişlikte", "geniş"),
+            ("saçaksız", "dar saçaklı", "geniş saçaklı"),
+            ("küçük tekneli", "orta boy tekneli", "büyük tekneli"),
+        ),
+        buildings.fountain,
+    ),
+    "ritonhitit": Host(
+        "riton",
+        "animal rhyton",
+        "yan yüz",
+        (
+            ("kısa boynuzlu", "orta boy boynuzlu", "uzun boynuzlu"),
+            ("dar ağızlı", "orta genişlikte ağızlı", "geniş ağızlı"),
+            ("kısa bacaklı", "orta boy bacaklı", "uzun bacaklı"),
+        ),
+        furnishings.rhyton,
+    ),
+    "rahle": Host(
+        "rahle",
+        "folding book stand",
+        "ön yüz",
+        (
+            ("dar açılı", "orta açılı", "geniş açılı"),
+            ("dar", "orta genişlikte", "geniş"),
+            ("alçak kemerli", "orta boy kemerli", "yüksek kemerli"),
+        ),
+        furnishings.book_stand,
+    ),
+    "kemertokasi": Host(
+        "kemer tokası",
+        "belt plaque",
+        "ön yüz",
+        (
+            ("dar", "orta genişlikte", "geniş"),
+            THICKNESSES,
+            ("keskin köşeli", "yuvarlak köşeli", "oval biçimli"),
+        ),
+        furnishings.belt_plaque,
+    ),
+    "kilim": Host(
+        "kilim panosu",
+        "kilim panel",
+        "ön yüz",
+        (
+            ("yatay dikdörtgen biçimli", "kare biçimli", "dikey dikdörtgen biçimli"),
+            ("kısa saçaklı", "orta boy saçaklı", "uzun saçaklı"),
+            ("düz asılı", "hafif dalgalı", "çok dalgalı"),
+        ),
+        furnishings.kilim,
+    ),
+    "nazarboncuk": Host(
+        "nazar boncuğu",
+        "evil-eye bead",
+        "ön yüz",
+        (
+            THICKNESSES,
+            ("yuvarlak biçimli", "oval biçimli", "damla biçimli"),
+            ("küçük delikli", "orta boy delikli", "büyük delikli"),
+        ),
+        furnishings.bead,
     ),
 }

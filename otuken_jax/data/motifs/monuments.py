@@ -26,7 +26,7 @@ TENT_REPEATS = 5  # one of them is the door's
 DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
 
 
-def _half_thickness(body: float, thickness: float) -> float:
+def half_thickness(body: float, thickness: float) -> float:
     """Half of a slab's thickness by its form; an engraved slab keeps `thickness` too."""
     least = (thickness + RELIEF_DEPTH) / 2
     return least * max(1.0, blend(body, 1.0, 1.35, 1.75))
@@ -35,7 +35,7 @@ def _half_thickness(body: float, thickness: float) -> float:
 def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
     """Karo çini: an upright slab that looks to +x, ornament on its face."""
     half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
-    half_x = _half_thickness(body, thickness)
+    half_x = half_thickness(body, thickness)
     bevel = max(0.0, 0.33 * (1 + corner)) * min(half_y, half_z)
     cell = min(half_y, half_z) - 0.06
 
@@ -111,7 +111,7 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
 def stele(height: float, body: float, crest: float, thickness: float) -> Surface:
     """Bengü taş: an inscribed slab facing +x on a tortoise, its top flat, round or gabled."""
     half_y = blend(height, 0.74, 0.61, 0.5)
-    half_x = _half_thickness(body, thickness)
+    half_x = half_thickness(body, thickness)
     t = np.linspace(0, np.pi, 13)
     kind = round(crest)
     rise = half_y * (0.85 + 0.5 * (crest - kind))

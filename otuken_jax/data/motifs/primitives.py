@@ -79,6 +79,15 @@ def box_distance(x: Field, y: Field, half_x: float, half_y: float, radius: float
     return np.minimum(np.maximum(dx, dy), 0.0) + outside - radius
 
 
+def block_distance(
+    x: Field, y: Field, z: Field, half: tuple[float, float, float], radius: float = 0.0
+) -> Field:
+    """Signed distance to a box with rounded edges and corners."""
+    dx, dy, dz = (np.abs(c) - np.float32(h - radius) for c, h in zip((x, y, z), half, strict=True))
+    outside = np.sqrt(np.maximum(dx, 0) ** 2 + np.maximum(dy, 0) ** 2 + np.maximum(dz, 0) ** 2)
+    return np.minimum(np.maximum(np.maximum(dx, dy), dz), 0) + outside - np.float32(radius)
+
+
 def tube_distance(
     x: Field, y: Field, z: Field, path: Float[np.ndarray, "n 3"], radius: float
 ) -> Field:
