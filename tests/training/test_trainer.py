@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from tiny_models import TINY as TINY_MODEL
+from tiny_models import drawn, write_workdir
 
 from otuken_jax import Otuken3DModel, Otuken3DTrainer
 from otuken_jax.config import load_config
@@ -126,6 +128,13 @@ def test_one_compilation_per_stage(tiny_data, tmp_path):
     trainer._train_stage = counted
     trainer.train(save_every=10)
     assert counts == [1, 1]
+
+
+@pytest.mark.slow
+def test_checkpoints_of_another_model_are_refused(tiny_data, tmp_path):
+    write_workdir(tmp_path, drawn(TINY_MODEL, 8))
+    with pytest.raises(UserError, match=r"the checkpoints are of another model: .* choose another"):
+        run.build_trainer(run_config(tiny_data), tmp_path).train()
 
 
 @pytest.mark.slow
