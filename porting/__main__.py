@@ -57,9 +57,9 @@ def convert_command(argv: list[str]) -> int:
 
 
 def export_command(argv: list[str]) -> int:
-    """`python -m porting export`: a converted folder back to PyTorch names."""
+    """`python -m porting export`: converted weights or a training's model to PyTorch names."""
     parser = _parser("export")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder of converted weights")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="converted weights or a workdir")
     parser.add_argument("--out", type=Path, required=True, help="new folder to write")
     args = parser.parse_args(argv)
     count = export(args.folder, args.out, NETWORKS)

@@ -37,12 +37,16 @@ def _blocks(torch: str, path: str) -> list[Rule]:
     ]
 
 
+def encoder_rules(path: str = "") -> list[Rule]:
+    """The point cloud encoder, at a path that ends with a slash."""
+    return [*linear(r"encoder_input_proj", f"{path}input_proj"), *_blocks(r"encoder", path)]
+
+
 def sdf_rules(config: point_e.PointESDFConfig) -> list[Rule]:
     """The SDF model: encoder blocks and cross-attending decoder blocks."""
     torch, path = r"decoder\.resblocks\.(\d+)", r"blocks/\1"
     return [
-        *linear(r"encoder_input_proj", "encoder/input_proj"),
-        *_blocks(r"encoder", "encoder/"),
+        *encoder_rules("encoder/"),
         *linear(r"decoder_input_proj", "query_proj"),
         *linear(torch + r"\.attn\.c_(q|kv|proj)", path + r"/attention/\2"),
         *linear(torch + r"\.mlp\.c_(fc|proj)", path + r"/mlp/\2"),

@@ -1,6 +1,6 @@
 """All networks of the converter by their name on the command line."""
 
-from porting import clip, point_e, pointnet2, t5
+from porting import clip, otuken3d, point_e, pointnet2, t5
 from porting.rules import Network
 
 NETWORKS: dict[str, Network] = {
@@ -8,4 +8,5 @@ NETWORKS: dict[str, Network] = {
     **clip.NETWORKS,
     **point_e.NETWORKS,
     **pointnet2.NETWORKS,
+    **otuken3d.NETWORKS,
 }

@@ -106,6 +106,8 @@ class Network:
     """One network of the converter: what it is in Flax, in PyTorch, and how they correspond.
 
     config: any frozen dataclass of plain values; it is written to the card as a dict.
+    config_from_dict: reads it from there, where fields are dataclasses themselves.
+    settle: moves a PyTorch module's drawn weights off what float32 cannot resolve.
     """
 
     name: str
@@ -121,10 +123,17 @@ class Network:
     run_torch: Callable[[Any, dict[str, Any]], dict[str, Any]]
     # Published sizes by name: `export` learns the config's class here, `table` measures them all
     configs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    config_from_dict: Callable[[Mapping[str, Any]], Any] | None = None
+    settle: Callable[[Any], None] = lambda module: None
     hub: bool = False  # SOURCE may be a repository of the Hugging Face hub
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)  # name -> URL
     state_dict_key: str | None = None  # where the state dict lies in a nested .pt file
     tolerance: float = 1e-5  # of --verify, relative to the largest output
+
+    def read_config(self, values: Mapping[str, Any]) -> Any:
+        """The config that a card holds as a dict."""
+        make = self.config_from_dict or (lambda d: type(next(iter(self.configs.values())))(**d))
+        return make(values)
 
 
 def plan(shapes: Mapping[str, Shape], rules: list[Rule], target: Mapping[str, Shape]) -> Plan:

@@ -89,6 +89,7 @@ def compare_random(network: Network, config: Any) -> list[Difference]:
     """The differences with every weight drawn at random."""
     module = network.make_torch(config)
     draw_weights(module)
+    network.settle(module)
     model = build(network, config, {name: w.numpy() for name, w in module.state_dict().items()})
     return compare(network, config, model, module)
 

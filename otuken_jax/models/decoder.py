@@ -255,7 +255,7 @@ class VoxelDecoder(nnx.Module):
         stage: int,
         alpha: float | Array = 1.0,
         known: dict[int, KnownChart] | None = None,
-        ornament_strength: float = 1.0,
+        ornament_strength: float | Array = 1.0,
         ornament_mask: Float[Array, "b r r r"] | None = None,
     ) -> list[StageOutput]:
         """Outputs of the heads of stages 0..stage, the last one faded in by `alpha`.
@@ -317,7 +317,7 @@ class VoxelDecoder(nnx.Module):
         style: Style,
         resolution: int,
         known: KnownChart | None,
-        strength: float,
+        strength: float | Array,
         mask: Float[Array, "b r r r"] | None,
     ) -> StageOutput:
         """Adds the ornament: field = host + sigmoid(band) * relief, colour likewise."""

@@ -244,7 +244,7 @@ class Otuken3DModel(nnx.Module):
         stage: int | None = None,
         alpha: float | Array = 1.0,
         known: dict[int, KnownChart] | None = None,
-        ornament_strength: float = 1.0,
+        ornament_strength: float | Array = 1.0,
         ornament_mask: Float[Array, "b r r r"] | None = None,
     ) -> list[StageOutput]:
         """Outputs of all heads up to `stage` (the active one); see `VoxelDecoder`."""

@@ -22,8 +22,11 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import Params, split_model
+from otuken_jax.models.weights import CARD_FILE, load_weights, read_card
 
 logger = logging.getLogger(__name__)
+NETWORK = "otuken3d"  # name of the whole model in the converter
+CONFIG_FILE = "config.json"  # beside converted weights: what a checkpoint's meta says
 STAGE_RANK = 1e6  # a later stage beats any loss of an earlier one
 
 
@@ -264,13 +267,37 @@ class LoadedModel:
     step: int
 
 
+def portable_meta(loaded: LoadedModel) -> dict[str, Any]:
+    """What must go with the weights when they leave a workdir, for `load_model` to read again."""
+    meta = {name: loaded.meta[name] for name in ("model", "voxel_size", "data")}
+    return {"model_type": NETWORK, "step": loaded.step} | meta
+
+
+def _load_converted(folder: Path) -> LoadedModel:
+    """A model that was exported and converted back; its pretrained parts are in the file too."""
+    card = read_card(folder, NETWORK)
+    try:
+        meta = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        size, step, _ = meta["voxel_size"], meta["step"], meta["data"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / CONFIG_FILE} is missing or damaged; convert again") from error
+    config = model_config({"model": card.config})
+    model = nnx.eval_shape(lambda: Otuken3DModel(voxel_size=size, config=config))
+    load_weights(model, folder, network=NETWORK)
+    return LoadedModel(model, meta, step)
+
+
 def load_model(workdir: str | os.PathLike) -> LoadedModel:
     """Reads only the model item of the best checkpoint in a workdir (or its `checkpoints` folder).
+
+    A folder that `python -m porting otuken3d` wrote is read as well.
 
     Raises:
         UserError: no checkpoint is there, or none can be read.
     """
     directory = Path(workdir)
+    if (directory / CARD_FILE).is_file():
+        return _load_converted(directory)
     if (directory / "checkpoints").is_dir():
         directory = directory / "checkpoints"
     if not any(p.name.isdigit() for p in directory.glob("*")):

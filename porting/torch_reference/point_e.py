@@ -11,6 +11,7 @@ from otuken_jax.models.point_e import (
     CHANNEL_SCALES,
     CHANNELS,
     PointDiffusionConfig,
+    PointEEncoderConfig,
     PointESDFConfig,
 )
 
@@ -99,6 +100,18 @@ class Transformer(nn.Module):
         for block in self.resblocks:
             x = block(x, *data)
         return x
+
+
+class PointEEncoder(nn.Module):
+    """Coordinates [b, n, 3] to one token per point [b, n, width]."""
+
+    def __init__(self, config: PointEEncoderConfig):
+        super().__init__()
+        self.encoder_input_proj = nn.Linear(3, config.width)
+        self.encoder = Transformer(Block, config.width, config.layers, config.heads)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.encoder(self.encoder_input_proj(points))
 
 
 class PointESDF(nn.Module):

@@ -1,0 +1,197 @@
+"""Ötüken3D: the table between our Flax modules and `torch_reference.otuken3d`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from otuken_jax.config import load_config, model_config
+from otuken_jax.models.decoder import DecoderConfig
+from otuken_jax.models.otuken3d import TEXT_ENCODERS, ModelConfig, Otuken3DModel
+from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK
+from porting.point_e import encoder_rules, linear, norm
+from porting.rules import CONV3D, LINEAR, Network, PortError, Rule, Shape
+from porting.t5 import t5_rules
+
+
+def otuken3d_rules(config: ModelConfig) -> list[Rule]:
+    """The table of the whole model."""
+    text = t5_rules(TEXT_ENCODERS[config.text_encoder_name])
+    return [
+        *_below("text_encoder", [rule for rule in text if rule.path is not None]),
+        *_below("point_encoder", encoder_rules()),
+        *_fusion_rules(),
+        *_style_rules(),
+        *_decoder_rules(config.decoder),
+    ]
+
+
+def _below(part: str, rules: list[Rule]) -> list[Rule]:
+    """The rules of a network that is one part of the model."""
+    return [
+        dataclasses.replace(r, torch=rf"{part}\.(?:{r.torch})", path=f"{part}/{r.path}")
+        for r in rules
+    ]
+
+
+def _attention(torch: str, path: str) -> list[Rule]:
+    return [
+        rule
+        for name in ("query", "key", "value", "out")
+        for rule in linear(rf"{torch}\.{name}", f"{path}/{name}")
+    ]
+
+
+def _mlp(torch: str, path: str) -> list[Rule]:
+    return [*linear(torch + r"\.fc1", path + "/fc1"), *linear(torch + r"\.fc2", path + "/fc2")]
+
+
+def _fusion_rules() -> list[Rule]:
+    torch, path = r"fusion\.blocks\.(\d+)", r"fusion/blocks/\1"
+    return [
+        *linear(r"fusion\.(text_proj|point_proj|out)", r"fusion/\1"),
+        *norm(r"fusion\.(text_norm|point_norm|out_norm)", r"fusion/\1"),
+        Rule(r"fusion\.(modality|null_token|queries)", r"fusion/\1"),
+        *norm(torch + r"\.(norm1|norm2)", path + r"/\2"),
+        *_attention(torch + r"\.attention", path + "/attention"),
+        *_mlp(torch + r"\.mlp", path + "/mlp"),
+    ]
+
+
+def _style_rules() -> list[Rule]:
+    torch, path = r"style_encoder\.", "style_encoder/"
+    return [
+        *linear(torch + r"(text_proj|layer_affine|null_proj)", path + r"\1"),
+        *linear(torch + r"mapping_network\.(\d+)", path + r"mapping_network/\1"),
+        *norm(torch + r"text_norm", path + "text_norm"),
+        *_attention(torch + r"attention", path + "attention"),
+        *_mlp(torch + r"ornament_mlp", path + "ornament_mlp"),
+        Rule(torch + r"(queries|null_z|null_ornament)", path + r"\1"),
+    ]
+
+
+def _decoder_rules(config: DecoderConfig) -> list[Rule]:
+    torch, path = r"decoder\.blocks\.(\d+)", r"decoder/blocks/\1"
+    rules = [
+        Rule(r"decoder\.seed", "decoder/seed"),
+        *linear(r"decoder\.seed_affine", "decoder/seed_affine"),
+        *linear(torch + r"\.project", path + "/project"),
+        Rule(torch + r"\.positions\.weight", path + "/positions/kernel", LINEAR),
+        Rule(torch + r"\.(conv1|conv2)\.weight", path + r"/\2/kernel", CONV3D),
+        Rule(torch + r"\.(conv1|conv2)\.bias", path + r"/\2/bias"),
+        *linear(torch + r"\.adain\.(\d+)\.affine", path + r"/adain/\2/affine"),
+        *linear(r"decoder\.heads\.(\d+)\.(local|readout|palette)", r"decoder/heads/\1/\2"),
+        *linear(r"decoder\.ornament\.layers\.(\d+)", r"decoder/ornament/layers/\1"),
+        *linear(r"decoder\.ornament\.(film|coefficients|out)", r"decoder/ornament/\1"),
+    ]
+    if set(config.attention_resolutions) & set(config.trunk_resolutions):
+        torch, path = r"decoder\.attention\.(\d+)", r"decoder/attention/\1"
+        rules += norm(torch + r"\.norm", path + "/norm")
+        rules += _attention(torch + r"\.attention", path + "/attention")
+        rules.append(Rule(torch + r"\.gate", path + "/gate"))
+    return rules
+
+
+def otuken3d_config(
+    config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]
+) -> ModelConfig:
+    """The sizes that `export` wrote beside the file."""
+    if "decoder.seed" not in shapes:
+        raise PortError("not a model of Ötüken3D: there is no tensor decoder.seed")
+    if config_json is None or config_json.get("model_type") != NETWORK:
+        raise PortError(f"it needs the {CONFIG_FILE} that `python -m porting export` wrote")
+    try:
+        return ModelConfig.from_dict(config_json["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PortError(f"{CONFIG_FILE} is not of this version: {error!r}") from error
+
+
+def make_model(config: ModelConfig) -> Otuken3DModel:
+    """The Flax model at its last stage, computing in float32."""
+    config = dataclasses.replace(config, dtype="float32")
+    return Otuken3DModel(voxel_size=config.decoder.stage_resolutions[-1], config=config)
+
+
+def make_torch(config: ModelConfig) -> Any:
+    from porting.torch_reference.otuken3d import Otuken3D
+
+    return Otuken3D(config).eval()
+
+
+def make_inputs(config: ModelConfig, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Two samples, turned and scaled: words alone, and words with 64 points, fading in at 0.3."""
+    rows = TEXT_ENCODERS[config.text_encoder_name].vocab_size
+
+    def words(length: int) -> np.ndarray:
+        return rng.integers(0, rows, (2, length), dtype=np.int32)
+
+    return {
+        "text_ids": words(24),
+        "text_mask": np.arange(24) < np.array([[24], [15]]),
+        "style_ids": words(16),
+        "style_mask": np.arange(16) < np.array([[9], [16]]),
+        "points": rng.uniform(-0.9, 0.9, (2, 64, 3)).astype(np.float32),
+        "has_text": np.array([True, True]),
+        "has_points": np.array([False, True]),
+        "has_style": np.array([True, True]),
+        "pose": np.array([[0.3, 0.05], [-0.4, -0.1]], np.float32),
+        "alpha": np.array(0.3, np.float32),
+    }
+
+
+def _outputs(output: Any, latent: Any) -> dict[str, Any]:
+    return {"latent": latent, "field": output.field, "color": output.color}
+
+
+def run_model(model: Otuken3DModel, inputs: Mapping[str, ArrayLike]) -> dict[str, Any]:
+    inputs = {name: jnp.asarray(value) for name, value in inputs.items()}
+    model.decoder.config = everywhere(model.decoder.config)
+    conditioning = model.encode(inputs)
+    outputs = model.decode(conditioning, inputs["pose"], alpha=inputs["alpha"])
+    return _outputs(outputs[-1], conditioning.latent)
+
+
+def run_torch(module: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    module.decoder.config = everywhere(module.decoder.config)
+    stage = len(module.decoder.config.stage_resolutions) - 1
+    conditioning = module.encode(inputs)
+    outputs = module.decoder(*conditioning, inputs["pose"], stage=stage, alpha=inputs["alpha"])
+    return _outputs(outputs[-1], conditioning.latent)
+
+
+def settle(module: Any) -> None:
+    """Makes drawn charts about as long as trained ones.
+
+    Where a chart passes through zero its angle turns arbitrarily fast: there float32 itself, in
+    PyTorch as in Flax, is 2e-5 of the largest relief away from float64.
+    """
+    for head in module.decoder.heads:
+        head.local.bias.data.view(8, -1)[:, 2:4] += 4
+
+
+def everywhere(config: DecoderConfig) -> DecoderConfig:
+    """The config with the ornament on every voxel: then the outputs are continuous.
+
+    Which voxels are above the cut of `ornament_fraction` hangs on the last bit of their score.
+    """
+    return dataclasses.replace(config, ornament_fraction=1.0)
+
+
+NETWORKS = {
+    NETWORK: Network(
+        name=NETWORK,
+        make_model=make_model,
+        rules=otuken3d_rules,
+        config_from_source=otuken3d_config,
+        make_torch=make_torch,
+        make_inputs=make_inputs,
+        run_model=run_model,
+        run_torch=run_torch,
+        configs={name: model_config(load_config(name)) for name in ("quickstart", "v64")},
+        config_from_dict=ModelConfig.from_dict,
+        settle=settle,
+    )
+}
