@@ -109,14 +109,18 @@ def d2_histograms(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b k"
 
 
 def cluster_probs(
-    features: Float[np.ndarray, "b f"], reference: Float[np.ndarray, "c f"], seed: int = 0
+    features: Float[np.ndarray, "b f"],
+    reference: Float[np.ndarray, "c f"],
+    *,
+    clusters: int = D2_CLUSTERS,
+    seed: int = 0,
 ) -> Float[np.ndarray, "b k"]:
     """Soft membership in clusters of reference features, in place of a classifier's classes.
 
-    softmax(-d^2 / (2 s^2)), d the distance to each of up to 16 k-means centres and s^2 the mean
-    squared distance of a reference to its own centre.
+    softmax(-d^2 / (2 s^2)), d the distance to each of at most `clusters` k-means centres and s^2
+    the mean squared distance of a reference to its own centre.
     """
-    clusters = min(D2_CLUSTERS, len(np.unique(reference, axis=0)))
+    clusters = min(clusters, len(np.unique(reference, axis=0)))
     centres, labels = kmeans2(reference, clusters, minit="++", seed=seed)
     spread = ((reference - centres[labels]) ** 2).sum(-1).mean()
     squared = ((features[:, None] - centres) ** 2).sum(-1)

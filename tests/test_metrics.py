@@ -111,3 +111,10 @@ def test_cluster_score_counts_clusters():
     np.testing.assert_allclose(metrics_frechet.inception_score(probs), 4.0, rtol=1e-6)
     probs = metrics_frechet.cluster_probs(np.repeat(centres[:1], 8, axis=0), centres)
     np.testing.assert_allclose(metrics_frechet.inception_score(probs), 1.0, rtol=1e-6)
+
+
+def test_cluster_membership_is_soft():
+    """Centres -10 and 10, s^2 = 1: at 0.1 the squared distances differ by 4, the logits by 2."""
+    reference = np.array([[-11.0], [-9.0], [9.0], [11.0]])
+    probs = metrics_frechet.cluster_probs(np.array([[0.1]]), reference, clusters=2)
+    np.testing.assert_allclose(probs.max(), 1 / (1 + np.exp(-2.0)), rtol=1e-9)

@@ -141,6 +141,8 @@ class Library:
         for wanted in range(1, MAX_REPEATS + 1):
             shape.surface = _repeated(plain, ring, wanted)
             occupancies.append(shape.sdf(points) < 0)
+        if all((occupancy == occupancies[0]).all() for occupancy in occupancies):
+            return None, None  # a layout that does not repeat
         return np.stack(occupancies), ring.count
 
     def colors_of_palettes(
@@ -208,7 +210,7 @@ class StyleCandidates:
         inside = made.occupancy[self.region]
         total = {
             style: min(e for (s, _), e in errors.items() if s == style)
-            + float((inside != relief).mean())
+            + float((inside != relief).sum() / max(1, inside.size))
             for style, relief in self.reliefs.items()
         }
         return min(total, key=total.get) == self.right[0]
@@ -235,7 +237,7 @@ def find_ring(shape: Shape, points: Float[np.ndarray, "v 3"]) -> Ring | None:
     if not len(points):
         return None
     some = points[:: max(1, len(points) // RING_POINTS)]
-    turns = np.pi * shape(some).chart.u
+    turns = np.pi * shape.surface(*np.ascontiguousarray(some.T)).chart.u
     counts = np.arange(1, MAX_REPEATS + 1)[:, None]
     best, sharpest = None, RING_CONCENTRATION
     for center in itertools.product(RING_AXES, repeat=2):

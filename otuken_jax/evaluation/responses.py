@@ -122,9 +122,11 @@ def respond(
     blend: bool = True,
 ) -> dict[str, dict[str, Estimate]]:
     """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`."""
+    judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
+    judges = [judge for judge in judges if judge.band.region.any()]  # not in colour alone
+    recipes = [judge.recipe for judge in judges]
     first = [Prompt(object_words(r), style_text(r)) for r in recipes]
     before = predict_prompts(generator, first)
-    judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
     rows: dict[str, list[dict[str, float]]] = {}
     for name, change in CHANGES.items():
         changes = [change(library, recipe) for recipe in recipes]
@@ -155,6 +157,7 @@ def respond(
             key: metrics.bootstrap_mean([row[key] for row in figures], seed) for key in figures[0]
         }
         for name, figures in rows.items()
+        if figures
     }
 
 

@@ -82,13 +82,13 @@ class Evaluation:
         # Baselines need the training shapes; a set that is only for testing has none.
         self.training = TrainingSet(directory, self.resolution) if trained_on["count"] else None
 
-    def examples(self, split: str, numbers: Sequence[int] | None = None) -> list[Example]:
-        """Records of a split, all of them up to the limit or those of some numbers."""
+    def examples(self, split: str, numbers: Sequence[int]) -> list[Example]:
+        """Some records of a split."""
         source = open_split(self.directory, split)
-        numbers = range(len(source))[: self.limit] if numbers is None else numbers
         return [Example.from_record(source[n], self.resolution) for n in numbers]
 
     def count(self, split: str) -> int:
+        """How many shapes of a split are measured."""
         return len(range(len(open_split(self.directory, split)))[: self.limit])
 
     def split(self, split: str) -> SplitResult:

@@ -144,6 +144,13 @@ def test_words_of_a_record():
     assert not Words("full", False).fits(dataclasses.replace(one, captions={}))
 
 
+def test_colors_are_read_where_the_points_are():
+    """A volume that holds its own coordinates gives them back."""
+    volume = Volume(ball(0.5).field, grid_points(R))
+    points = np.random.default_rng(0).uniform(-0.9, 0.9, (50, 3)).astype(np.float32)
+    np.testing.assert_allclose(volume.colors_at(points), points, atol=1e-6)
+
+
 def test_spread_colors_reach_the_surface():
     example = ball_example(0.7)
     colors = (example.surface.normals > 0).astype(np.float32)
