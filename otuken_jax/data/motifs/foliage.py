@@ -1,0 +1,159 @@
+"""Leaves, trees, and the ornament that grew out of them."""
+
+import numpy as np
+
+from otuken_jax.data.motifs.drawing import (
+    Field,
+    Motif,
+    both,
+    curve,
+    cut,
+    disc,
+    path,
+    petal,
+    polygon,
+    stroke,
+    taper,
+    turned,
+    union,
+)
+from otuken_jax.data.motifs.primitives import box_distance
+
+
+def _selvi(u: Field, v: Field) -> Field:
+    def tree(x, low, high, width):
+        t = np.clip((v - low) / (high - low), 0.0, 1.0)
+        crown = np.abs(x) - width * (np.sin(np.pi * t**0.7) ** 0.8) * (1.12 - t) ** 0.2
+        crown = np.maximum(crown, np.maximum(low - v, v - high))
+        return union(crown, box_distance(x, v - low, 0.15, 0.25))
+
+    side = np.mod(u, 2.0) - 1.0
+    return union(tree(u, -0.62, 0.95, 0.46), tree(side, -0.62, 0.35, 0.3))
+
+
+def _saz(u: Field, v: Field) -> Field:
+    spine = np.array(curve("-.3,-.94 -.44,-.4 -.16,.24 .62,.92", 8))
+    field = taper(u, v, [tuple(p) for p in spine], (0.2, 0.66, 0.74, 0.5, 0.04))
+    for i in (4, 9, 14, 19):  # teeth that lean to the tip
+        (x, y), (dx, dy) = spine[i], spine[i + 1] - spine[i - 1]
+        along = np.degrees(np.arctan2(dx, dy))
+        for side in (-1, 1):
+            length = (0.72, 0.74, 0.62, 0.44)[(i - 4) // 5]
+            tooth = petal(*turned(u - x, v - y, along + 56 * side), 0.0, length, 0.18)
+            field = union(field, tooth)
+    rib = taper(u, v, [tuple(p) for p in spine[6:18]], (0.17, 0.12))
+    return cut(field, rib)
+
+
+def _rumi(u: Field, v: Field) -> Field:
+    body = taper(
+        u,
+        v,
+        curve("-.2,-.9 -.62,-.5 -.5,.06 0,.3 .4,.1 .44,-.3 .12,-.4", 8),
+        (0.12, 0.3, 0.44, 0.44, 0.36, 0.26, 0.2),
+    )
+    tip = taper(u, v, curve("-.36,.1 .0,.5 .4,.66 .84,.9", 8), (0.3, 0.34, 0.24, 0.04))
+    return union(body, tip)
+
+
+def _palmet(u: Field, v: Field) -> Field:
+    s, y = np.abs(u), v + 0.34
+    field = petal(u, y, 0.12, 1.28, 0.18)
+    for angle, length in ((33, 1.2), (66, 1.02)):
+        field = union(field, petal(*turned(s, y, angle), 0.16, length, 0.17))
+    volute = stroke(s, v, curve("0,-.5 .3,-.36 .6,-.44 .7,-.7 .46,-.82 .34,-.68"), 0.2)
+    return union(field, volute, disc(u, v, 0, -0.26, 0.3))
+
+
+def _akantus(u: Field, v: Field) -> Field:
+    s = np.abs(u)
+    field = taper(u, v, path("0,-.9 0,.7"), (0.5, 0.3))
+    for x, y, angle, length, half in (
+        (0.0, 0.3, 0, 0.66, 0.24),
+        (0.06, 0.1, 40, 0.82, 0.2),
+        (0.08, -0.26, 62, 0.84, 0.2),
+        (0.1, -0.6, 84, 0.74, 0.2),
+    ):
+        lobe = petal(*turned(s - x, v - y, angle), -0.2, length, half)
+        field = union(field, lobe)
+    return cut(field, taper(u, v, path("0,-.96 0,.5"), (0.2, 0.1)))
+
+
+def _munhani(u: Field, v: Field) -> Field:
+    comma = taper(
+        u, v, curve("-.08,-.28 .3,.1 .4,.46 .1,.74 -.44,.78"), (1.26, 1.1, 0.8, 0.46, 0.06)
+    )
+    return cut(comma, both(comma + 0.2, -0.36 - comma))
+
+
+def _hayatagaci(u: Field, v: Field) -> Field:
+    s = np.abs(u)
+    field = union(
+        stroke(u, v, [(0, -0.8), (0, 0.6)], 0.22),
+        polygon(s, v, path("0,-.52 .54,-.94 0,-.94")),
+        petal(u, v, 0.42, 0.98, 0.18),
+    )
+    for height, reach in ((-0.5, 0.76), (-0.04, 0.68), (0.4, 0.5)):
+        tip = (reach, height + 0.3)
+        field = union(field, stroke(s, v, [(0, height), tip], 0.2), disc(s, v, *tip, 0.17))
+    return field
+
+
+FOLIAGE: dict[str, Motif] = {
+    "selvi": Motif(
+        "selvi",
+        "cypress",
+        "yaprak",
+        "Her mevsim yeşil ağaç: ölümsüzlük ve doğruluk.",
+        "Green in every season: eternity and uprightness.",
+        _selvi,
+    ),
+    "saz": Motif(
+        "saz yaprağı",
+        "saz leaf",
+        "yaprak",
+        "Hançer gibi kıvrılan dişli uzun yaprak.",
+        "A long serrated leaf that bends like a dagger.",
+        _saz,
+    ),
+    "rumi": Motif(
+        "rumi",
+        "rumi (split palmette)",
+        "yaprak",
+        "İkiye ayrılan yarım palmet: Anadolu Selçuklu bezemesinin özü.",
+        "A half palmette that splits in two, the heart of Anatolian Seljuk ornament.",
+        _rumi,
+    ),
+    "palmet": Motif(
+        "palmet",
+        "palmette",
+        "yaprak",
+        "Kıvrımlı dipten açılan yelpaze yaprak.",
+        "A fan of leaves that opens from two curls.",
+        _palmet,
+    ),
+    "akantus": Motif(
+        "akantus",
+        "acanthus",
+        "yaprak",
+        "Sütun başlıklarından barok bezemeye geçen dilimli yaprak.",
+        "The lobed leaf that went from capitals into baroque ornament.",
+        _akantus,
+    ),
+    "munhani": Motif(
+        "münhani",
+        "munhani (graded comma)",
+        "yaprak",
+        "İç içe, ton ton boyanan virgül biçimli eğriler.",
+        "Commas one inside another, painted in graded tones.",
+        _munhani,
+    ),
+    "hayatagaci": Motif(
+        "hayat ağacı",
+        "tree of life",
+        "yaprak",
+        "Yer ile göğü bağlayan ağaç: soyun sürmesi.",
+        "The tree that joins earth and sky: the line goes on.",
+        _hayatagaci,
+    ),
+}

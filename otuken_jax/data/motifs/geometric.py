@@ -1,0 +1,195 @@
+"""Stars, lattices, and motifs of architecture."""
+
+import numpy as np
+
+from otuken_jax.data.motifs.drawing import (
+    Field,
+    Motif,
+    both,
+    curve,
+    cut,
+    disc,
+    path,
+    polygon,
+    sector,
+    stroke,
+    union,
+)
+
+
+def octagram(u: Field, v: Field, size: float) -> Field:
+    upright = np.maximum(np.abs(u), np.abs(v))
+    turned = (np.abs(u) + np.abs(v)) / np.sqrt(2)
+    return np.minimum(upright, turned) - size
+
+
+def _yildiz8(u: Field, v: Field) -> Field:
+    return cut(octagram(u, v, 0.68), octagram(u, v, 0.34))
+
+
+def _baklava(u: Field, v: Field) -> Field:
+    d = np.abs(u) + np.abs(v)
+    return 0.25 - np.abs(d - 1.02)
+
+
+def _muhur(u: Field, v: Field) -> Field:
+    def triangle(y):
+        return np.maximum(-y, (np.sqrt(3) * np.abs(u) + y) / 2) - 0.5
+
+    star = union(triangle(v), triangle(-v))
+    return cut(star, disc(u, v, 0, 0, 0.2))
+
+
+def _yildiz12(u: Field, v: Field) -> Field:
+    x, y = sector(u, v, 12)
+    notch = (0.62 * np.sin(np.pi / 12), 0.62 * np.cos(np.pi / 12))
+    star = polygon(np.abs(x), y, [(0, 0), (0, 0.97), notch])
+    x, y = sector(u, v, 6)
+    inner = (0.22 * np.sin(np.pi / 6), 0.22 * np.cos(np.pi / 6))
+    return cut(star, polygon(np.abs(x), y, [(0, 0), (0, 0.48), inner]))
+
+
+def _hacvari(u: Field, v: Field) -> Field:
+    star = cut(octagram(u, v, 0.58), octagram(u, v, 0.24))
+    x, y = np.abs(u), np.abs(v)
+    corner = polygon(x, y, path("1,.36 .84,.5 .84,.84 .5,.84 .36,1 1,1"))
+    return union(star, corner)
+
+
+def _girih(u: Field, v: Field) -> Field:
+    x, y = np.abs(u), np.abs(v)
+    field = np.full(u.shape, np.inf)
+    for a, b in ((x, y), (y, x)):
+        rising, falling = stroke(a, b, path("1,0 -1,1"), 0.18), stroke(a, b, path("-1,0 1,1"), 0.18)
+        field = union(field, rising, falling, disc(a, b, 0, 0.66, 0.13))
+    return field
+
+
+def _petek(u: Field, v: Field) -> Field:
+    height = np.sqrt(3) / 2  # of a row of hexagons one wide
+
+    def edge(x: Field, y: Field) -> Field:
+        x = np.mod(x + 0.5, 1.0) - 0.5
+        y = np.mod(y + height, 2 * height) - height
+        return np.maximum(np.abs(x), np.abs(x) / 2 + np.abs(y) * np.sqrt(3) / 2)
+
+    return 0.39 - union(edge(u, v), edge(u + 0.5, v + height))
+
+
+def _sebeke(u: Field, v: Field) -> Field:
+    def hole(x: Field, y: Field, size: float) -> Field:
+        return octagram(np.abs(x) - 0.5, np.abs(y) - 0.5, size)
+
+    small = np.abs(np.abs(u) - 1) + np.abs(v)
+    small = union(small, np.abs(u) + np.abs(v), np.abs(u) + np.abs(np.abs(v) - 1)) - 0.17
+    return cut(0 * u - 1.0, union(hole(u, v, 0.29), small))
+
+
+def _mukarnas(u: Field, v: Field) -> Field:
+    x = np.abs(np.mod(u, 1.0) - 0.5)
+    shifted = 0.5 - x
+    arch = curve("0,.6 .18,.48 .4,.28 .5,-.06")
+    tiers = union(
+        stroke(x, v + 0.9, arch, 0.2),
+        stroke(shifted, v + 0.3, arch, 0.2),
+        stroke(x, v - 0.3, arch, 0.2),
+    )
+    return both(union(tiers, np.abs(v - 0.88) - 0.1), np.abs(v) - 0.96)
+
+
+def _turkucgen(u: Field, v: Field) -> Field:
+    tip = np.abs(np.mod(u, 1.0) - 0.5)  # two triangles a cell: 0 at a tip, 0.5 in a valley
+    rise = np.clip((v + 0.9) / 1.8, 0.0, 1.0)
+    up = both(tip - 0.5 * (1 - rise) + 0.11, np.abs(v) - 0.94)
+    down = both(0.5 - tip - 0.5 * rise + 0.11, np.abs(v) - 0.94)
+    facet = both(0.5 - tip - 0.5 * rise + 0.3, v - 0.74)
+    return cut(union(up, down), facet)
+
+
+GEOMETRIC: dict[str, Motif] = {
+    "yildiz8": Motif(
+        "sekiz köşeli yıldız",
+        "eight-pointed star",
+        "geometrik",
+        "İki karenin birleşmesi: Selçuklu yıldızı, düzen ve sonsuzluk.",
+        "Two squares in one: the Seljuk star, order without end.",
+        _yildiz8,
+    ),
+    "baklava": Motif(
+        "baklava",
+        "lozenge",
+        "geometrik",
+        "Eşkenar dörtgen dilimler: kilimden sütun başlığına.",
+        "Lozenges, from kilims to the capitals of columns.",
+        _baklava,
+        lattice=True,
+    ),
+    "muhur": Motif(
+        "mührüsüleyman",
+        "Seal of Solomon",
+        "geometrik",
+        "İç içe iki üçgen: hikmet ve korunma.",
+        "Two crossed triangles: wisdom and protection.",
+        _muhur,
+    ),
+    "yildiz12": Motif(
+        "on iki köşeli yıldız",
+        "twelve-pointed star",
+        "geometrik",
+        "On iki ayın ve burçların göğü.",
+        "The sky of twelve months and signs.",
+        _yildiz12,
+    ),
+    "hacvari": Motif(
+        "haçvari",
+        "star and cross",
+        "geometrik",
+        "Kubadabad çinilerinde yıldızların arasını dolduran haç.",
+        "The cross that fills the gaps between the star tiles of Kubadabad.",
+        _hacvari,
+    ),
+    "girih": Motif(
+        "girih",
+        "strapwork (girih)",
+        "geometrik",
+        "Bir noktadan ışıyıp düğümlenen şeritler: sonsuz örgü.",
+        "Straps that radiate, meet and cross: a net without end.",
+        _girih,
+        lattice=True,
+    ),
+    "petek": Motif(
+        "petek",
+        "honeycomb",
+        "geometrik",
+        "Altıgen karoların ağı: çalışkanlık ve düzen.",
+        "A net of hexagonal tiles: diligence and order.",
+        _petek,
+        lattice=True,
+    ),
+    "sebeke": Motif(
+        "şebeke",
+        "pierced screen",
+        "geometrik",
+        "Işığı süzen delikli mermer kafes.",
+        "A marble grille that filters light.",
+        _sebeke,
+        lattice=True,
+    ),
+    "mukarnas": Motif(
+        "mukarnas",
+        "muqarnas",
+        "geometrik",
+        "Kat kat taşan küçük nişler: taş sarkıtlar.",
+        "Tiers of small niches that step outward: stalactites of stone.",
+        _mukarnas,
+        lattice=True,
+    ),
+    "turkucgen": Motif(
+        "Türk üçgeni",
+        "Turkish triangle",
+        "geometrik",
+        "Kareden kubbeye geçiren kırık üçgenler kuşağı.",
+        "The belt of folded triangles that carries a square to a dome.",
+        _turkucgen,
+    ),
+}
