@@ -110,9 +110,14 @@ def build_motif_dataset(
     present = _find(directory, arguments)
     if present is not None:
         return present
-    selection = {k: arguments[k] for k in ("hosts", "motifs", "styles")}
     recipes = sample_recipes(
-        num_shapes, seed, **selection, num_val=num_val, num_heldout=num_heldout
+        num_shapes,
+        seed,
+        hosts=hosts or None,
+        motifs=motifs or None,
+        styles=styles or None,
+        num_val=num_val,
+        num_heldout=num_heldout,
     )
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Turkish suffixes and captions."""
 
+import re
 from itertools import product
 
 import pytest
@@ -33,8 +34,13 @@ def test_suffixes_of_known_words(suffix, table):
     assert [suffix(word) for word, _ in pairs] == [expected for _, expected in pairs]
 
 
+def has(text, name):
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
+
+
 def ornamented_recipes():
-    for i, (host, motif, style) in enumerate(product(HOSTS, MOTIFS, STYLES)):
+    for i, (host, motif) in enumerate(product(HOSTS, MOTIFS)):
+        style = list(STYLES)[i % len(STYLES)]
         palettes = len(STYLES[style].palettes)
         yield Recipe(host, motif, style, i % palettes, FORMS[i % 27], i)
 
@@ -50,12 +56,12 @@ def test_captions_are_clean_and_name_what_they_must():
         for kind, text in texts.items():
             assert text == " ".join(text.split()), text
             assert host in text
-            assert (MOTIFS[recipe.motif].name in text) == (not kind.endswith("_plain")), text
+            assert has(text, MOTIFS[recipe.motif].name) == (not kind.endswith("_plain")), text
         assert all(word in texts[kind] for word in words for kind in ("full", "full_plain"))
         assert style.name in texts["full"]
         palette = style.palettes[recipe.palette]
         assert all(color.name in texts["full"] for color in (palette.ground, palette.motif))
-        assert not any(other.name in texts["full_plain"] for other in STYLES.values())
+        assert not any(has(texts["full_plain"], other.name) for other in STYLES.values())
         assert len(texts["short"]) < len(texts["medium"]) < len(texts["full"])
 
 
@@ -72,7 +78,7 @@ def test_style_text_names_the_ornament_and_no_host():
             palette.motif.name,
         ):
             assert part in text
-        assert not any(host.name in text or host.face in text for host in HOSTS.values())
+        assert not any(has(text, host.name) or has(text, host.face) for host in HOSTS.values())
 
 
 def test_every_form_has_its_own_full_caption():

@@ -5,10 +5,9 @@ from itertools import product
 
 import pytest
 
+from configs.quickstart import HOSTS, MOTIFS, STYLES
 from otuken_jax.data.motifs.captions import captions
 from otuken_jax.data.motifs.recipes import (
-    HOSTS,
-    MOTIFS,
     Recipe,
     form_values,
     is_heldout_pair,
@@ -17,10 +16,12 @@ from otuken_jax.data.motifs.recipes import (
 )
 from otuken_jax.errors import UserError
 
+COMPACT = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES}
+
 
 @pytest.fixture(scope="module")
 def splits():
-    return sample_recipes(1000, 0, num_val=200, num_heldout=200)
+    return sample_recipes(1000, 0, **COMPACT, num_val=200, num_heldout=200)
 
 
 def pairs(recipes):
@@ -33,8 +34,10 @@ def test_sizes_and_determinism(splits):
         "val": 200,
         "heldout_pairs": 200,
     }
-    assert splits == sample_recipes(1000, 0, num_val=200, num_heldout=200)
-    assert splits["train"] != sample_recipes(1000, 1, num_val=200, num_heldout=200)["train"]
+    assert splits == sample_recipes(1000, 0, **COMPACT, num_val=200, num_heldout=200)
+    assert (
+        splits["train"] != sample_recipes(1000, 1, **COMPACT, num_val=200, num_heldout=200)["train"]
+    )
 
 
 def test_heldout_pairs_are_whole_and_balanced(splits):
@@ -44,7 +47,7 @@ def test_heldout_pairs_are_whole_and_balanced(splits):
     assert 0.1 < len(held) / (len(HOSTS) * len(MOTIFS)) < 0.2
     assert max(Counter(host for host, _ in held).values()) <= 0.25 * len(MOTIFS)
     assert max(Counter(motif for _, motif in held).values()) <= 0.3 * len(HOSTS)
-    small = sample_recipes(60, 5, num_val=10, num_heldout=len(held))
+    small = sample_recipes(60, 5, **COMPACT, num_val=10, num_heldout=len(held))
     assert pairs(small["heldout_pairs"]) == held  # whatever the number of shapes and the seed
 
 
@@ -83,8 +86,8 @@ def test_a_subset_of_the_library():
 
 
 def test_unknown_names_are_reported():
-    with pytest.raises(UserError, match=r"unknown motif gul: choose among lale, karanfil"):
-        sample_recipes(3, 0, motifs=["gul"], num_val=0, num_heldout=0)
+    with pytest.raises(UserError, match=r"unknown motif papatya: choose among lale, karanfil"):
+        sample_recipes(3, 0, motifs=["papatya"], num_val=0, num_heldout=0)
 
 
 def test_record_form_and_jitter():

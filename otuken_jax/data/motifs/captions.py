@@ -5,6 +5,7 @@ Which of several phrasings a shape gets follows from its recipe.
 
 from zlib import crc32
 
+from otuken_jax.data.motifs.applications import TECHNIQUES
 from otuken_jax.data.motifs.fields import MOTIFS
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe
@@ -58,7 +59,8 @@ def _ornament_words(recipe: Recipe) -> tuple[str, str, str, str, str]:
     """Style, motif, ground colour, motif colour, and raised or engraved."""
     style = STYLES[recipe.style]
     palette = style.palettes[recipe.palette]
-    relief = "kabartma" if style.relief > 0 else "oyma"
+    own = "relief" if style.relief > 0 else "engraving"
+    relief = TECHNIQUES[recipe.technique or own].name
     return style.name, MOTIFS[recipe.motif].name, palette.ground.name, palette.motif.name, relief
 
 

@@ -24,6 +24,8 @@ class Chart:
     v: Field
     height: Field  # above the ornamented face, about in domain units
     zone: Field  # 0..1: how far an ornament belongs here, without the shell of `band`
+    across: Field | None = None  # u not wrapped: -1..1 in the one cell that looks to +x
+    through: Field | None = None  # the zone at any depth below the face; None: no piercing
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,16 @@ def ring_chart(
         for values in (2 * length / length[-1] - 1, radii, cosine)
     )
     height = (r - radius) * cosine
-    return Chart(u, v, height, _fade(np.abs(v), height))
+    zone, through = _fade(np.abs(v), height)
+    return Chart(u, v, height, zone, turns, through)
 
 
 def plane_chart(across: Field, up: Field, height: Field, half: float) -> Chart:
     """Chart of one square cell of side 2 half on a face; `height` above the face."""
     u = np.clip(across / np.float32(half), -1, 1)
     v = np.clip(up / np.float32(half), -1, 1)
-    return Chart(u, v, height, _fade(np.maximum(np.abs(u), np.abs(v)), height))
+    zone, through = _fade(np.maximum(np.abs(u), np.abs(v)), height)
+    return Chart(u, v, height, zone, u, through)
 
 
 def row_chart(
@@ -73,17 +77,22 @@ def row_chart(
     along = across / np.float32(half[0])
     u = np.mod(along * repeats + repeats, 2) - 1
     v = np.clip(up / np.float32(half[1]), -1, 1)
-    return Chart(u, v, height, _fade(np.maximum(np.abs(along), np.abs(v)), height))
+    zone, through = _fade(np.maximum(np.abs(along), np.abs(v)), height)
+    middle = along * repeats + (repeats + 1) % 2  # of an even row, the cell left of the middle
+    return Chart(u, v, height, zone, middle, through)
 
 
 def masked(chart: Chart, keep: Field) -> Chart:
     """The chart with its zone scaled by `keep`."""
-    return replace(chart, zone=chart.zone * keep)
+    through = None if chart.through is None else chart.through * keep
+    return replace(chart, zone=chart.zone * keep, through=through)
 
 
-def _fade(edge: Field, height: Field) -> Field:
+def _fade(edge: Field, height: Field) -> tuple[Field, Field]:
+    """The zone, and the same at any depth."""
     near = smoothstep(*ABOVE, height) * smoothstep(*BELOW, height)
-    return smoothstep(1.0, ZONE_FADE, edge) * near
+    within = smoothstep(1.0, ZONE_FADE, edge)
+    return within * near, within
 
 
 def radius_at(profile: Profile, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from otuken_jax.conventions import CANONICAL_SIZE
-from otuken_jax.data.motifs.charts import Parts, Surface, plane_chart
+from otuken_jax.data.motifs.charts import Parts, Surface, masked, plane_chart
 from otuken_jax.data.motifs.primitives import (
     box_distance,
     ellipsoid_distance,
@@ -44,7 +44,7 @@ def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
         face = np.maximum(face, (np.abs(y) + np.abs(z) - half_y - half_z + bevel) / np.sqrt(2))
         slab = extruded_distance(face, x, half_x)
         chart = plane_chart(y, z, x - np.float32(half_x), cell)
-        return Parts(slab, replace(chart, zone=chart.zone * smoothstep(0.0, EDGE_MARGIN, -face)))
+        return Parts(slab, masked(chart, smoothstep(0.0, EDGE_MARGIN, -face)))
 
     return parts
 

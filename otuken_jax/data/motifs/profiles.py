@@ -13,6 +13,7 @@ from otuken_jax.data.motifs.charts import (
     Range,
     Surface,
     fit_zone,
+    masked,
     radius_at,
     ring_chart,
 )
@@ -110,7 +111,7 @@ def revolved(
         other = None
         if rest is not None:
             other = rest(x, y, z)
-            chart = replace(chart, zone=chart.zone * smoothstep(*margin, other))
+            chart = masked(chart, smoothstep(*margin, other))
         hole = None if cavity is None else revolved_distance(r, z, cavity)
         return Parts(revolved_distance(r, z, outline), chart, other, hole)
 

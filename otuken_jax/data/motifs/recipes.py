@@ -1,7 +1,8 @@
 """Recipes: which motif in which style on which host, in which form; and the splits."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from otuken_jax.data.motifs.fields import MOTIFS
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
+from otuken_jax.data.motifs.table import layouts_of, styles_of, techniques_of
 from otuken_jax.errors import UserError
 
 PLAIN_FRACTION = 0.1  # of the training shapes
+VARIED = 0.35  # of the ornaments, by technique and by layout
 Form = tuple[int, int, int]
 
 
@@ -25,10 +28,16 @@ class Recipe:
     palette: int
     form: Form
     jitter_seed: int
+    technique: str | None = None  # of TECHNIQUES; None: as the style has it, raised or engraved
+    layout: str = "row"  # of LAYOUTS
 
     def to_dict(self) -> dict:
-        """Plain types for a record."""
-        return {**asdict(self), "form": list(self.form)}
+        """Plain types for a record; a technique and layout only where they are chosen."""
+        values = {**asdict(self), "form": list(self.form)}
+        for field in fields(self):
+            if field.name in ("technique", "layout") and values[field.name] == field.default:
+                del values[field.name]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
@@ -71,24 +80,34 @@ def sample_recipes(
     shows known forms with (host, motif) pairs that neither of the others has. Hosts, motifs and
     styles are drawn in turn, so each is equally frequent. None stands for the whole library.
 
+    A selection that names hosts, motifs and styles is combined freely, each ornament as its style
+    has it. Otherwise `table` says what goes together; techniques and layouts then vary too, except
+    that only `train` has ornaments in colour alone, whose shape tells nothing of their motif.
+
     Raises:
         UserError: a host, motif or style that the library does not have.
     """
+    named = None not in (hosts, motifs, styles)
     hosts = _check("host", hosts, HOSTS)
     motifs = _check("motif", motifs, MOTIFS)
     styles = _check("style", styles, STYLES)
-    pairs = list(product(hosts, motifs))
+    pairs = [
+        (host, motif)
+        for host, motif in product(hosts, motifs)
+        if named or set(styles_of(host, motif)) & set(styles)
+    ]
     held = [pair for pair in pairs if is_heldout_pair(*pair)]
     known = [pair for pair in pairs if not is_heldout_pair(*pair)]
     rng = np.random.default_rng(seed)
     num_plain = round(PLAIN_FRACTION * num_shapes)
     plain = [(host, None) for host in hosts]
-    train = _draw(rng, known, styles, num_shapes - num_plain, val_forms=False)
-    train += _draw(rng, plain, styles, num_plain, val_forms=False)
+    draw = partial(_draw, rng, styles=styles, free=named)
+    train = draw(known, count=num_shapes - num_plain, val_forms=False)
+    train += draw(plain, count=num_plain, val_forms=False)
     return {
         "train": [train[i] for i in rng.permutation(len(train))],
-        "val": _draw(rng, known, styles, num_val, val_forms=True),
-        "heldout_pairs": _draw(rng, held, styles, num_heldout, val_forms=False),
+        "val": draw(known, count=num_val, val_forms=True, in_color=False),
+        "heldout_pairs": draw(held, count=num_heldout, val_forms=False, in_color=False),
     }
 
 
@@ -103,7 +122,16 @@ def _check(kind: str, names: Sequence[str] | None, registry: dict) -> list[str]:
     return names
 
 
-def _draw(rng, pairs, styles, count: int, *, val_forms: bool) -> list[Recipe]:
+def _draw(
+    rng: np.random.Generator,
+    pairs: Sequence[tuple[str, str | None]],
+    *,
+    styles: Sequence[str],
+    free: bool,
+    count: int,
+    val_forms: bool,
+    in_color: bool = True,
+) -> list[Recipe]:
     """`count` recipes that go round the pairs, and round the styles, in shuffled order."""
     if count and not pairs:
         raise UserError("no (host, motif) pair is left for a split: choose more hosts or motifs")
@@ -113,21 +141,41 @@ def _draw(rng, pairs, styles, count: int, *, val_forms: bool) -> list[Recipe]:
     }
     recipes = []
     styles_in_turn: list[str] = []
+    uses = dict.fromkeys(styles, 0)
     while len(recipes) < count:
         for i in rng.permutation(len(pairs))[: count - len(recipes)]:
             host, motif = pairs[i]
-            if not styles_in_turn:
+            if free and not styles_in_turn:
                 styles_in_turn = [styles[j] for j in rng.permutation(len(styles))]
-            style = styles_in_turn.pop() if motif else None
+            if not motif:
+                style = None
+            elif free:
+                style = styles_in_turn.pop()
+            else:  # the style used least so far that has the pair
+                known = [style for style in styles_of(host, motif) if style in uses]
+                style = min(known, key=lambda style: (uses[style], rng.random()))
+                uses[style] += 1
             forms = forms_of[host]
-            recipes.append(
-                Recipe(
-                    host,
-                    motif,
-                    style,
-                    int(rng.integers(len(STYLES[style].palettes if style else PLAIN_COLORS))),
-                    forms[rng.integers(len(forms))],
-                    int(rng.integers(2**31)),
-                )
+            recipe = Recipe(
+                host,
+                motif,
+                style,
+                int(rng.integers(len(STYLES[style].palettes if style else PLAIN_COLORS))),
+                forms[rng.integers(len(forms))],
+                int(rng.integers(2**31)),
             )
+            recipes.append(recipe if free or not motif else _apply(rng, recipe, in_color))
     return recipes
+
+
+def _apply(rng: np.random.Generator, recipe: Recipe, in_color: bool) -> Recipe:
+    """The recipe with a technique and a layout that the table allows, often the usual ones."""
+    techniques = techniques_of(recipe.host, recipe.motif, recipe.style)
+    techniques = [name for name in techniques if in_color or name != "color"]
+    layouts = layouts_of(recipe.motif)
+    technique, layout = None, "row"
+    if techniques and rng.random() < VARIED:
+        technique = techniques[rng.integers(len(techniques))]
+    if layouts and rng.random() < VARIED:
+        layout = layouts[rng.integers(len(layouts))]
+    return replace(recipe, technique=technique, layout=layout)

@@ -7,16 +7,19 @@ from jaxtyping import Bool, Float
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
+from otuken_jax.data.motifs.applications import PIERCING_DEPTH, lay_out
 from otuken_jax.data.motifs.charts import Chart
-from otuken_jax.data.motifs.fields import motif_field
+from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
 from otuken_jax.data.motifs.recipes import Recipe, form_values
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
+from otuken_jax.data.motifs.table import PIERCED_HOSTS
+from otuken_jax.errors import UserError
 
 SMALLEST_SCALE = 0.9  # of the augmentation
 THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
-EDGE_WIDTH = 0.2  # of the relief's flank, in chart units: about 1.5 voxels of a 32^3 grid
+RIM = 0.16  # of the colour round an opening, in chart units
 SHELL = (0.22, 0.14)  # distance from the face over which the band rises from 0 to 1
 FILLET = 0.08
 SAMPLING_RESOLUTION = 32
@@ -42,6 +45,16 @@ class Samples:
     body: np.ndarray  # distance to the ornamented part alone, without ornament
     chart: Chart
     profile: np.ndarray
+    painted: np.ndarray  # whether a surface here has the motif's colour
+
+
+def relief_of(recipe: Recipe) -> float:
+    """Height of the ornament in domain units: raised > 0, engraved < 0, 0 where it is colour."""
+    if not recipe.style:
+        return 0.0
+    relief = STYLES[recipe.style].relief
+    signs = {None: relief, "relief": abs(relief), "engraving": -abs(relief)}
+    return signs.get(recipe.technique, 0.0)
 
 
 class Shape:
@@ -53,21 +66,46 @@ class Shape:
         self.surface = build(*form_values(recipe), thickness)
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
+        self.relief = relief_of(recipe)
+        self.pierced = bool(recipe.motif) and recipe.technique == "pierced"
+        self.opens_ground = self.pierced and MOTIFS[recipe.motif].lattice
+        if self.pierced and recipe.host not in PIERCED_HOSTS:
+            raise UserError(
+                f"a {recipe.host} is too thick to cut through: pierce {', '.join(PIERCED_HOSTS)}"
+            )
 
     def __call__(self, points: Float[np.ndarray, "n 3"]) -> Samples:
         """Evaluates the shape at points [n, 3] of the domain."""
         x, y, z = np.ascontiguousarray(points.T)
         p = self.surface(x, y, z)
-        chart = p.chart
-        profile = np.zeros_like(x)
-        ornamented = p.body
-        if self.recipe.motif:
-            chosen = chart.zone > 0
-            field = motif_field(self.recipe.motif, chart.u[chosen], chart.v[chosen])
-            field -= np.float32(self.style.stroke)
-            profile[chosen] = smoothstep(EDGE_WIDTH / 2, -EDGE_WIDTH / 2, field)
-            ornamented = p.body - self.style.relief * chart.zone * profile
-        return Samples(self._join(ornamented, p), self._join(p.body, p), p.body, chart, profile)
+        chart = lay_out(p.chart, self.recipe.layout)
+        profile, field = np.zeros_like(x), np.ones_like(x)
+        host_sdf = self._join(p.body, p)
+        if not self.recipe.motif:
+            return Samples(host_sdf, host_sdf, p.body, chart, profile, field < 0)
+        zone = chart.through if self.pierced else chart.zone
+        chosen = zone > 0
+        field[chosen] = self._motif(chart.u[chosen], chart.v[chosen])
+        sign = -1 if self.opens_ground else 1
+        half = self.style.edge / 2
+        profile[chosen] = smoothstep(half, -half, sign * field[chosen])
+        if self.pierced:
+            sdf = host_sdf + np.float32(PIERCING_DEPTH) * zone * profile
+            painted = field < (0 if self.opens_ground else RIM)
+        else:
+            sdf = self._join(p.body - self.relief * chart.zone * profile, p)
+            painted = profile > 0.5
+        painted &= chart.zone > 0.5
+        return Samples(sdf, host_sdf, p.body, chart, profile, painted)
+
+    def _motif(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """The motif's distance at chart points, as the style draws it."""
+        style = self.style
+        if style.steps:
+            u, v = ((np.floor(x * style.steps) + np.float32(0.5)) / style.steps for x in (u, v))
+        if style.sway:
+            u = u - np.float32(style.sway) * (1 - np.square(v))
+        return motif_field(self.recipe.motif, u, v) - np.float32(style.stroke)
 
     @staticmethod
     def _join(body, p):
@@ -93,8 +131,12 @@ def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> Shap
     `coarsest` is the coarsest grid trained on: nothing is thinner than 2.5 of its voxels, also
     after the smallest augmentation scale.
     """
-    s = Shape(recipe, coarsest)(grid_points(resolution).reshape(-1, 3))
-    band = s.chart.zone * smoothstep(*SHELL, np.abs(s.chart.height))
+    shape = Shape(recipe, coarsest)
+    s = shape(grid_points(resolution).reshape(-1, 3))
+    if shape.pierced:  # the whole wall
+        band = s.chart.through * smoothstep(*SHELL, np.maximum(s.host_sdf, 0))
+    else:
+        band = s.chart.zone * smoothstep(*SHELL, np.abs(s.chart.height))
     fields = (s.sdf, s.host_sdf, band, s.chart.u, s.chart.v)
     shape = (resolution,) * 3
     return ShapeFields(*(a.reshape(shape).astype(np.float32, copy=False) for a in fields))
@@ -106,13 +148,14 @@ def band_region(
     """The voxels whose occupancy some motif of the recipe's style would change.
 
     They lie in the ornament zone between the plain surface and the full relief, so "band IoU" is
-    IoU over these voxels. Empty for a plain recipe.
+    IoU over these voxels. Empty for a plain recipe, and for an ornament in colour alone.
     """
     shape = Shape(recipe, coarsest)
     s = shape(grid_points(resolution).reshape(-1, 3))
-    if shape.style is None:
-        return np.zeros((resolution,) * 3, bool)
-    full = s.body - shape.style.relief * s.chart.zone
+    if shape.pierced:
+        region = (s.host_sdf < 0) & (s.chart.through > 0.5) & (s.host_sdf > -PIERCING_DEPTH)
+        return region.reshape((resolution,) * 3)
+    full = s.body - shape.relief * s.chart.zone
     region = ((full < 0) != (s.body < 0)) & (s.chart.zone > 0.5)
     return region.reshape((resolution,) * 3)
 
@@ -156,7 +199,5 @@ def surface_colors(shape: Shape, points: Float[np.ndarray, "n 3"]) -> Float[np.n
         color = np.asarray(PLAIN_COLORS[recipe.palette].rgb, np.float32)
         return np.broadcast_to(color, points.shape).copy()
     palette = shape.style.palettes[recipe.palette]
-    samples = shape(points)
-    on_motif = (samples.profile > 0.5) & (samples.chart.zone > 0.5)
     pair = np.asarray([palette.ground.rgb, palette.motif.rgb], np.float32)
-    return pair[on_motif.astype(int)]
+    return pair[shape(points).painted.astype(int)]

@@ -1,0 +1,143 @@
+"""Which motif goes on which host in which style, and how: a balbal carries no lale.
+
+The table is of use, not of force: a selection that names its hosts, motifs and styles may combine
+them freely.
+"""
+
+from functools import cache
+
+import numpy as np
+from scipy.ndimage import label
+
+from otuken_jax.data.motifs.fields import MOTIFS, motif_field
+from otuken_jax.data.motifs.hosts import HOSTS
+from otuken_jax.data.motifs.styles import STYLES
+
+STYLE_HOSTS = {
+    "hitit": "testi kase vazo ritonhitit kemertokasi",
+    "bozkir": "kemertokasi tug otag kase migfer tasbaba",
+    "gokturk": "balbal tasbaba bengutas otag tug kemertokasi",
+    "uygur": "kase vazo testi cini otag tasbaba",
+    "karahanli": "minare kumbet tackapi kubbe kase sanduka",
+    "selcuklu": "cini kase samdan buhurdan kandil ibrik kumbet minare tackapi mihrap rahle "
+    "sutunbasligi ahlat sanduka migfer",
+    "beylikler": "cini kumbet tackapi mihrap kubbe mezartasi rahle sanduka kandil",
+    "akkoyunlu": "kocmezar ahlat sanduka kase samdan",
+    "erkenosmanli": "cini kase tabak surahi kandil kubbe minare samdan migfer",
+    "iznik": "vazo surahi kase tabak cini kandil ibrik mihrap",
+    "saz": "cini tabak surahi vazo kase",
+    "laledevri": "cesme vazo surahi kase cini tabak gulabdan mezartasi",
+    "barok": "cesme semaver gulabdan ibrik mezartasi sutunbasligi vazo mihrap kubbe buhurdan",
+    "kutahya": "tabak kase cini ibrik vazo gulabdan kandil testi",
+    "canakkale": "testi tabak vazo ibrik kase semaver",
+    "kilim": "kilim otag nazarboncuk",
+}
+STYLE_MOTIFS = {
+    "hitit": "guneskursu aslan geyik carkifelek rozet meandr nar palmet lotus suyolu hayatagaci "
+    "orgu baklava",
+    "bozkir": "geyik aslan bozkurt kecitamga ejder ciftkartal balik kocboynuzu carkifelek "
+    "hayatagaci tamga orgu palmet",
+    "gokturk": "tamga im kecitamga bozkurt geyik hilal kocboynuzu hayatagaci",
+    "uygur": "lotus bulut ejder palmet hayatagaci rozet penc baklava orgu uzum hatayi",
+    "karahanli": "kufi yildiz8 yildiz12 baklava girih orgu petek zencerek meandr carkifelek "
+    "turkucgen",
+    "selcuklu": "yildiz8 yildiz12 hacvari girih mukarnas rumi palmet ciftkartal aslan ejder kufi "
+    "zencerek orgu baklava petek muhur rozet carkifelek hayatagaci balik munhani penc nar sebeke",
+    "beylikler": "turkucgen munhani rumi girih palmet yildiz8 muhur penc hatayi zencerek semse "
+    "rozet sebeke mukarnas",
+    "akkoyunlu": "kocboynuzu tamga im hilal rozet rumi penc kecitamga muhur selvi hayatagaci "
+    "palmet carkifelek",
+    "erkenosmanli": "hatayi rumi bulut penc petek palmet lotus munhani zencerek semse gonca uzum "
+    "sebeke tugra",
+    "iznik": "lale karanfil gul sumbul nergis hatayi penc gonca saz bahar uzum nar enginar selvi "
+    "cintemani pelengi bulut rumi semse zambak susen menekse petek",
+    "saz": "saz hatayi penc gonca bulut rumi bahar nar enginar",
+    "laledevri": "lale gul karanfil sumbul nergis zambak menekse susen gonca selvi uzum nar bahar "
+    "semse",
+    "barok": "akantus gul palmet uzum rozet semse tugra hilal bahar menekse",
+    "kutahya": "karanfil gul lale penc rozet nar uzum selvi balik menekse bahar zencerek",
+    "canakkale": "rozet penc gul karanfil balik geyik lale hilal selvi bahar uzum",
+    "kilim": "elibelinde kocboynuzu bereket hayatagaci goz muska pitrak kurtizi akrep kupe sacbagi "
+    "tarak bukagi sandik cengel ejder im baklava suyolu meandr muhur yildiz8 carkifelek",
+}
+HOST_ONLY = {"nazarboncuk": ("goz",)}  # hosts that carry nothing else
+STONES = ("balbal", "tasbaba", "bengutas", "kocmezar", "ahlat", "mezartasi")  # never painted alone
+PIERCED_HOSTS = ("cini", "kandil", "buhurdan")  # thin enough to cut through
+# Too fine for cells of half the size.
+FINE = [
+    "girih",
+    "mukarnas",
+    "turkucgen",
+    "kufi",
+    "tugra",
+    "bereket",
+    "pitrak",
+    "akrep",
+    "sacbagi",
+    "tarak",
+    "sandik",
+    "cengel",
+    "ciftkartal",
+    "aslan",
+    "geyik",
+    "hacvari",
+    "uzum",
+    "bahar",
+    "sumbul",
+    "saz",
+    "kupe",
+    "guneskursu",
+    "balik",
+    "sebeke",
+    "enginar",
+]
+
+
+def allowed(host: str, motif: str, style: str) -> bool:
+    """Whether the style puts the motif on the host."""
+    return (
+        host in STYLE_HOSTS[style].split()
+        and motif in STYLE_MOTIFS[style].split()
+        and motif in HOST_ONLY.get(host, (motif,))
+    )
+
+
+def styles_of(host: str, motif: str) -> list[str]:
+    """The styles that put the motif on the host, in the library's order."""
+    return [style for style in STYLES if allowed(host, motif, style)]
+
+
+def techniques_of(host: str, motif: str, style: str) -> list[str]:
+    """Techniques for the motif on the host, besides the style's own."""
+    names = [t for t in STYLES[style].techniques if t not in ("pierced", "color")]
+    if "color" in STYLES[style].techniques and host not in STONES:
+        names.append("color")
+    if (
+        "pierced" in STYLES[style].techniques
+        and host in PIERCED_HOSTS
+        and motif not in FINE
+        and is_pierceable(motif)
+    ):
+        names.append("pierced")
+    return names
+
+
+def layouts_of(motif: str) -> list[str]:
+    """Layouts for the motif besides one row."""
+    running = MOTIFS[motif].group == "bordur" or MOTIFS[motif].lattice
+    small = [] if motif in FINE else ["border", "allover"]
+    return small + ([] if running else ["medallion"])
+
+
+@cache
+def is_pierceable(motif: str) -> bool:
+    """Whether cutting the motif out of a wall (of a lattice: its ground) drops no loose piece."""
+    c = ((np.arange(64) + 0.5) / 32 - 1).astype(np.float32)
+    inside = motif_field(motif, *np.meshgrid(c, c, indexing="ij")) < 0
+    standing = inside if MOTIFS[motif].lattice else np.pad(~inside, 1, constant_values=True)
+    return int(label(standing)[1]) == 1
+
+
+def unknown_hosts() -> set[str]:
+    """Hosts of the table that the library lacks."""
+    return {host for hosts in STYLE_HOSTS.values() for host in hosts.split()} - set(HOSTS)

@@ -1,0 +1,127 @@
+"""Techniques, layouts, and the table of what goes together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
+from otuken_jax.data.motifs.fields import MOTIFS, motif_field
+from otuken_jax.data.motifs.recipes import Recipe, sample_recipes
+from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields, sample_surface
+from otuken_jax.data.motifs.styles import STYLES
+from otuken_jax.data.motifs.table import (
+    FINE,
+    PIERCED_HOSTS,
+    STYLE_HOSTS,
+    STYLE_MOTIFS,
+    allowed,
+    is_pierceable,
+)
+from otuken_jax.errors import UserError
+
+TILE = Recipe("cini", "penc", "iznik", 0, (1, 0, 0), 0)
+VASE = replace(TILE, host="vazo")
+
+
+def test_the_table_is_about_the_library():
+    assert set(STYLE_HOSTS) == set(STYLE_MOTIFS) == set(STYLES)
+    assert len(STYLES) == 16
+    assert {m for names in STYLE_MOTIFS.values() for m in names.split()} == set(MOTIFS)
+    assert {t for style in STYLES.values() for t in style.techniques} == set(TECHNIQUES)
+    assert not any(allowed("balbal", "lale", style) for style in STYLES)
+    assert allowed("vazo", "lale", "iznik")
+
+
+def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
+    splits = sample_recipes(400, 0, num_val=100, num_heldout=100)
+    ornamented = [r for split in splits.values() for r in split if r.motif]
+    assert all(allowed(r.host, r.motif, r.style) for r in ornamented)
+    assert {r.layout for r in ornamented} == set(LAYOUTS)
+    assert {r.technique for r in ornamented} == {None, *TECHNIQUES}
+    assert {r.style for r in ornamented} == set(STYLES)
+    assert not any(r.technique == "color" for r in splits["val"] + splits["heldout_pairs"])
+    odd = {"hosts": ["bengutas"], "motifs": ["karanfil", "goz"], "styles": ["barok"]}
+    free = sample_recipes(10, 0, **odd, num_val=0, num_heldout=0)["train"]
+    assert {r.motif for r in free} >= {"goz"}
+    assert {(r.technique, r.layout) for r in free} == {(None, "row")}
+
+
+def test_a_recipe_without_choices_reads_and_writes_as_before():
+    old = {"host": "cini", "motif": "penc", "style": "iznik", "palette": 0, "form": [1, 0, 0]}
+    assert TILE.to_dict() == {**old, "jitter_seed": 0}
+    chosen = replace(TILE, technique="pierced", layout="border")
+    assert Recipe.from_dict(chosen.to_dict()) == chosen
+
+
+@pytest.mark.parametrize("technique", [None, "engraving", "color"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("plain", [TILE, VASE], ids=["tile", "vase"])
+def test_the_relief_is_a_function_of_the_chart(plain, layout, technique):
+    fields = build_fields(replace(plain, technique=technique, layout=layout), 32)
+    near = (fields.band == 1) & (np.abs(fields.host_sdf) < 0.1)
+    assert near.sum() > 20
+    ramp = np.clip(0.5 - motif_field("penc", fields.u[near], fields.v[near]) / 0.2, 0, 1)
+    height = {None: 0.11, "engraving": -0.11, "color": 0.0}[technique]
+    expected = height * ramp**2 * (3 - 2 * ramp)
+    np.testing.assert_allclose((fields.host_sdf - fields.sdf)[near], expected, atol=2e-3)
+
+
+def count_cells(layout):
+    """Middles of chart cells on a tile and on a vase."""
+    counts = []
+    for plain in (TILE, VASE):
+        f = build_fields(replace(plain, layout=layout), 48)
+        middle = (np.maximum(np.abs(f.u), np.abs(f.v)) < 0.6) & (f.band > 0.9)
+        counts.append(int(label(middle & (np.abs(f.host_sdf) < 0.08)).max()))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("layout", "counts"),
+    [("row", [1, 4]), ("border", [2, 8]), ("allover", [4, 16]), ("medallion", [1, 1])],
+)
+def test_each_layout_has_its_number_of_motifs(layout, counts):
+    assert count_cells(layout) == counts
+
+
+def test_colour_alone_changes_no_shape_but_shows():
+    recipe = replace(TILE, technique="color")
+    fields = build_fields(recipe, 32)
+    np.testing.assert_array_equal(fields.sdf, fields.host_sdf)
+    assert not band_region(recipe, 32).any()
+    colors = sample_surface(recipe, 2000, 0)["colors"]
+    motif = np.asarray(STYLES["iznik"].palettes[0].motif.rgb, np.float32)
+    assert 0.05 < (np.abs(colors - motif) < 1e-6).all(axis=1).mean() < 0.4
+
+
+@pytest.mark.parametrize("motif", ["lale", "petek"])
+def test_piercing_opens_the_wall_and_drops_nothing(motif):
+    recipe = replace(TILE, motif=motif, technique="pierced")
+    fields = build_fields(recipe, 48, coarsest=32)
+    inside, wall = fields.sdf < 0, (fields.host_sdf < 0).any(axis=0)
+    opened = wall & ~inside.any(axis=0)  # seen along x, the tile's thickness
+    assert 0.08 < opened.sum() / wall.sum() < 0.6
+    assert label(inside, connectivity=1).max() == 1
+    assert band_region(recipe, 48, coarsest=32)[:, opened].any(axis=0).mean() > 0.9
+    assert set(PIERCED_HOSTS) >= {"cini"}
+    with pytest.raises(UserError, match="too thick to cut through"):
+        Shape(replace(recipe, host="bengutas"), 32)
+
+
+def test_what_can_be_pierced():
+    assert is_pierceable("lale")
+    assert is_pierceable("sebeke")  # its ground is cut out
+    assert not is_pierceable("goz")  # the ring's middle would fall out
+
+
+def test_motifs_of_half_size_cells_survive_sixteen_voxels():
+    def cell(size):
+        c = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
+        return np.meshgrid(c, c, indexing="ij")
+
+    for name in set(MOTIFS) - set(FINE):
+        fine, coarse = (motif_field(name, *cell(size)) < 0 for size in (240, 15))
+        agreement = (np.kron(coarse, np.ones((16, 16), bool)) == fine).mean()
+        assert agreement > 0.87, name
