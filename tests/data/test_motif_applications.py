@@ -8,6 +8,7 @@ from skimage.measure import label
 
 from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
+from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe, sample_recipes
 from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields, sample_surface
 from otuken_jax.data.motifs.styles import STYLES
@@ -29,6 +30,8 @@ def test_the_table_is_about_the_library():
     assert set(STYLE_HOSTS) == set(STYLE_MOTIFS) == set(STYLES)
     assert len(STYLES) == 16
     assert {m for names in STYLE_MOTIFS.values() for m in names.split()} == set(MOTIFS)
+    hosts = {host for names in STYLE_HOSTS.values() for host in names.split()}
+    assert hosts == set(HOSTS)
     assert {t for style in STYLES.values() for t in style.techniques} == set(TECHNIQUES)
     assert not any(allowed("balbal", "lale", style) for style in STYLES)
     assert allowed("vazo", "lale", "iznik")

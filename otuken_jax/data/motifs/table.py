@@ -10,7 +10,6 @@ import numpy as np
 from scipy.ndimage import label
 
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
-from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.styles import STYLES
 
 STYLE_HOSTS = {
@@ -136,8 +135,3 @@ def is_pierceable(motif: str) -> bool:
     inside = motif_field(motif, *np.meshgrid(c, c, indexing="ij")) < 0
     standing = inside if MOTIFS[motif].lattice else np.pad(~inside, 1, constant_values=True)
     return int(label(standing)[1]) == 1
-
-
-def unknown_hosts() -> set[str]:
-    """Hosts of the table that the library lacks."""
-    return {host for hosts in STYLE_HOSTS.values() for host in hosts.split()} - set(HOSTS)
