@@ -218,10 +218,10 @@ def capital(height: float, flare: float, abacus: float, thickness: float) -> Sur
 
 def fountain(width: float, eaves: float, basin: float, thickness: float) -> Surface:
     """Çeşme: a wall with an ogee niche, a tap over a basin, eaves; ornament in the niche."""
-    half_y = blend(width, 0.62, 0.72, 0.84)
-    half_x = max(0.26, (0.16 + thickness + RELIEF_DEPTH) / 2)
-    hood = max(0.0, blend(eaves, 0.0, 0.16, 0.42))
-    reach = blend(basin, 0.26, 0.4, 0.56)
+    half_y = blend(width, 0.625, 0.72, 0.844)
+    half_x = max(0.28125, (0.16 + thickness + RELIEF_DEPTH) / 2)
+    hood = max(0.0, blend(eaves, 0.0, 0.12, 0.42))
+    reach = blend(basin, 0.25, 0.375, 0.5625)
     outline = arch(0.45, -TOP + 0.1, 0.56, 0.42, OGEE)
     back = np.float32(half_x - 0.16)
     cell = 0.38

@@ -80,7 +80,7 @@ def rhyton(horn: float, mouth: float, legs: float, thickness: float) -> Surface:
 def book_stand(angle: float, width: float, feet: float, thickness: float) -> Surface:
     """Rahle: two boards that cross along y, on arched feet; ornament on the front one's foot."""
     tilt = np.radians(blend(angle, 17.0, 23.0, 30.0))
-    half_y = blend(width, 0.56, 0.67, 0.8)
+    half_y = blend(width, 0.56, 0.656, 0.813)
     notch = blend(feet, 0.08, 0.24, 0.4)
     half = (thickness + RELIEF_DEPTH) / 2
     cross = 0.22

@@ -260,7 +260,6 @@ HOSTS: dict[str, Host] = {
             ("düz tepeli", "mukarnas tepeli", "ejder tepeli"),
         ),
         stones.ahlat_stele,
-        jitter=0.02,  # its flat faces move by whole voxels
     ),
     "balbal": Host(
         "balbal",

@@ -112,7 +112,7 @@ def ram(length: float, horn: float, base: float, thickness: float) -> Surface:
 
 def ahlat_stele(width: float, body: float, crest: float, thickness: float) -> Surface:
     """Ahlat şahidesi: a tall framed slab on a plinth; its top flat, corbelled or with dragons."""
-    half_y = blend(width, 0.64, 0.56, 0.48)
+    half_y = blend(width, 0.625, 0.56, 0.469)  # halfway between the centres of a 64^3 grid
     half_x = half_thickness(body, thickness)
     kind = round(crest)
     frame = 0.09
@@ -249,10 +249,10 @@ def ancestor(shoulders: float, head: float, body: float, thickness: float) -> Su
 
 def cenotaph(height: float, roof: float, base: float, thickness: float) -> Surface:
     """Sanduka: a long prism on a step, flat or gabled above, ornament on its long side."""
-    half_x = max(0.42, thickness / 2)
-    wall = blend(height, 0.6, 0.74, 0.9)
-    rise = max(0.0, blend(roof, 0.0, 0.22, 0.46))
-    step = max(0.0, blend(base, 0.0, 0.15, 0.32))
+    half_x = 0.4375  # sizes in whole 32nds: a face halfway between centres of a 64^3 grid
+    wall = blend(height, 0.625, 0.75, 0.875)
+    rise = max(0.0, blend(roof, 0.0, 0.25, 0.5))
+    step = max(0.0, blend(base, 0.0, 0.125, 0.3125))
     low = -(wall + rise + step) / 2
     foot = low + step
     eave = foot + wall
@@ -267,7 +267,7 @@ def cenotaph(height: float, roof: float, base: float, thickness: float) -> Surfa
     def parts(x, y, z):
         prism = extruded_distance(polyline_distance(x, z, section, closed=True), y, TOP - 0.06)
         plinth = block_distance(
-            x, y, z - np.float32(low + step / 2), (half_x + 0.12, TOP, max(step, 0.1) / 2)
+            x, y, z - np.float32(low + step / 2), (half_x + 0.125, TOP, max(step, 0.1) / 2)
         )
         plinth = np.maximum(plinth, -z + np.float32(low)) if step > 0.05 else plinth + 1
         chart = row_chart(y, z - centre, x - np.float32(half_x), (TOP - 0.1, half_z), 2)
