@@ -73,6 +73,18 @@ class Candidates:
         return 1 + int(np.argmax(metrics.ious(occupancy[self.band.region], self.repeats)))
 
 
+def on_host(recipe: Recipe, host: str) -> Recipe:
+    """The recipe on a host; on another than its own, fields with a default get that.
+
+    They say how the ornament is applied, and not every host can take, say, piercing.
+    """
+    if host == recipe.host:
+        return recipe
+    fields = dataclasses.fields(recipe)
+    usual = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return dataclasses.replace(recipe, host=host, **usual)
+
+
 @dataclass(frozen=True)
 class Library:
     """What a data set was made of: which names, and the coarsest grid of its shapes."""
@@ -105,7 +117,7 @@ class Library:
         step = max(1, resolution // HOST_SAMPLES)
         points = grid_points(resolution)[::step, ::step, ::step]
         flat = points.reshape(-1, 3)
-        variants = (dataclasses.replace(recipe, host=host) for host in self.hosts)
+        variants = (on_host(recipe, host) for host in self.hosts)
         occupancies = [self.occupancy_at(variant, flat) for variant in variants]
         return EveryHost(np.stack(occupancies).reshape(-1, *points.shape[:3]), step)
 

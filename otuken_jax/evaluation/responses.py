@@ -13,7 +13,7 @@ from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.captions import captions, style_text
 from otuken_jax.data.motifs.recipes import STYLES, Recipe
 from otuken_jax.evaluation.examples import Volume, predict_prompts
-from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates
+from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates, on_host
 from otuken_jax.generation import Generator, Prompt
 from otuken_jax.metrics import Estimate
 
@@ -87,7 +87,7 @@ def change_motif(library: Library, recipe: Recipe) -> Change:
 
 def change_host(library: Library, recipe: Recipe) -> Change:
     """Another host in the caption."""
-    after = dataclasses.replace(recipe, host=_next(library.hosts, recipe.host))
+    after = on_host(recipe, _next(library.hosts, recipe.host))
     return Change(recipe, after, Prompt(object_words(after), style_text(recipe)))
 
 

@@ -10,7 +10,7 @@ from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields
 from otuken_jax.evaluation.baselines import spread_colors
 from otuken_jax.evaluation.examples import Volume
-from otuken_jax.evaluation.library import Library, StyleCandidates, find_ring
+from otuken_jax.evaluation.library import Library, StyleCandidates, find_ring, on_host
 
 R = 32
 LIBRARY = Library(
@@ -45,6 +45,16 @@ def test_a_swapped_motif_is_found(candidates, number):
 def test_a_swapped_host_is_found(candidates, number):
     made = volume(dataclasses.replace(VASE, host=LIBRARY.hosts[number]))
     assert candidates.hosts.nearest(made.occupancy) == number
+
+
+def test_another_host_takes_the_ornament_as_usual():
+    @dataclasses.dataclass(frozen=True)
+    class Applied(Recipe):
+        technique: str | None = None
+
+    recipe = Applied(**vars(VASE), technique="pierced")
+    assert on_host(recipe, "vazo").technique == "pierced"
+    assert on_host(recipe, "kase") == Applied(**vars(VASE) | {"host": "kase"})
 
 
 def test_hosts_are_told_apart_on_every_other_voxel_of_fine_grids():
