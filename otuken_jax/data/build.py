@@ -21,6 +21,7 @@ from otuken_jax.data.motifs.shapes import build_fields, sample_surface
 from otuken_jax.data.records import (
     MANIFEST,
     SCHEMA_VERSION,
+    describe_file,
     encode,
     quantize_distance,
     quantize_unit,
@@ -136,7 +137,7 @@ def build_motif_dataset(
         for name in recipes:
             path = directory / f"{name}.arrayrecord"
             count = write_records(path, _counted(records, len(recipes[name]), bar))
-            splits[name] = {"count": count, "files": {path.name: _describe(path)}}
+            splits[name] = {"count": count, "files": {path.name: describe_file(path)}}
     manifest = {"schema": SCHEMA_VERSION, "arguments": arguments, "splits": splits}
     write_manifest(directory, manifest)
     return manifest
@@ -172,12 +173,6 @@ def _find(directory: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | Non
             if not path.is_file() or path.stat().st_size != described["bytes"]:
                 return None  # lost or cut short: made again, the same
     return manifest
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def _point_seed(seed: int, split: int, index: int) -> int:

@@ -5,6 +5,7 @@ chart as int8 in steps of 1 / 127. No pickle anywhere.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ SURFACE = {
     "colors": (np.dtype("u1"), 255),
 }
 REQUIRED = ("sdf", *SURFACE, "captions", "style_text", "has_chart")
-OPTIONAL = ("host_sdf", "band", "u", "v", "recipe")
+OPTIONAL = ("host_sdf", "band", "u", "v", "recipe", "has_colors")
 
 
 def distance_step(resolution: int) -> float:
@@ -57,7 +58,8 @@ def encode(example: Mapping[str, Any]) -> bytes:
     Args:
         example: sdf int8 [R, R, R]; points, normals, colors float32 [N, 3]; captions (kind ->
             text); style_text (may be empty); has_chart; and, where known, host_sdf, band, u, v
-            int8 [R, R, R] and the recipe (plain types).
+            int8 [R, R, R], the recipe (plain types), and has_colors (False: the colours only fill
+            the place).
 
     Raises:
         ValueError: an entry is missing, unknown, of another shape, or outside its range.
@@ -153,6 +155,13 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
     return count
 
 
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a record file, as the manifest holds them."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
 def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     """Writes `dataset.json`, which makes a folder of record files a data set."""
     partial = directory / f".{MANIFEST}.{os.getpid()}.partial"
@@ -206,9 +215,12 @@ class RecordSource:
         return len(self._source)
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        return decode(self.raw(index))
+
+    def raw(self, index: SupportsIndex) -> bytes:
+        """A record as it is stored."""
         with self._readable():
-            data = self._source[index]
-        return decode(data)
+            return self._source[index]
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
