@@ -46,8 +46,9 @@ def get_config() -> ConfigDict:
     decoder.ornament_fraction = 0.12
 
     data = config.data = ConfigDict()
-    data.source = "motifs"  # procedural shapes
-    data.directory = ""  # where they are kept; empty: <workdir>/data
+    # Procedural shapes; or a folder made by otuken_jax.prepare; or both, motifs:0.7,DIR:0.3
+    data.source = "motifs"
+    data.directory = ""  # where the procedural shapes are kept; empty: <workdir>/data
     data.num_shapes = 20_000
     data.num_val = 1_000
     data.num_heldout = 1_000

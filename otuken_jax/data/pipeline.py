@@ -8,7 +8,7 @@ reader threads nor of processes changes them.
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,11 +47,21 @@ class Inputs(NamedTuple):
     plain: bool = False  # the target is the object without its ornament
 
 
+class Source(NamedTuple):
+    """A data set, and how often a training sample is drawn from it beside others."""
+
+    directory: Path
+    weight: float = 1.0
+
+
 def fixed_inputs(example: Mapping[str, Any]) -> Inputs:
-    """What a validation sample shows: its fullest caption and its style text, no points."""
+    """What a validation sample shows: its fullest caption and its style text, no points.
+
+    Without a style text the caption serves as both, as it does when a user gives one sentence.
+    """
     captions = example["captions"]
     text = captions.get("full") or next(iter(captions.values()), None)
-    return Inputs(text, example["style_text"] or None, points=False)
+    return Inputs(text, example["style_text"] or text, points=False)
 
 
 def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generator) -> Inputs:
@@ -59,6 +69,7 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
 
     Without a style the target is the plain object, since nothing says what ornament it would carry;
     then words that name no ornament describe it and points, which would show it, are left out.
+    A shape that never had a style text has its caption there, as in `fixed_inputs`.
     """
     captions, style = example["captions"], example["style_text"] or None
     if not captions:
@@ -80,7 +91,8 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
         full = captions.get("full") or named[0]
         return Inputs(full, full, points)
     pool = named if ornament < draws.ornament_in_caption or not plain else plain
-    return Inputs(pool[pick % len(pool)], style, points)
+    text = pool[pick % len(pool)]
+    return Inputs(text, style or text, points)
 
 
 @dataclass(frozen=True)
@@ -111,8 +123,11 @@ class Assembler:
             **volumes,
             "has_chart": np.bool_(example["has_chart"]),
             **{k: example[k][rows] for k in ("points", "normals", "colors")},
-            # Points and colours are those of the target, unless that lost its ornament.
-            "has_colors": np.bool_(not (inputs.plain and ornamented)),
+            # Points and colours are those of the target, unless that lost its ornament; a mesh
+            # may have no colours at all.
+            "has_colors": np.bool_(
+                example.get("has_colors", True) and not (inputs.plain and ornamented)
+            ),
             "text_ids": text_ids,
             "text_mask": text_mask,
             "style_ids": style_ids,
@@ -172,7 +187,7 @@ class Loader:
 
 
 def make_loader(
-    directory: str | Path,
+    sources: str | Path | Sequence[Source],
     split: str,
     *,
     batch_size: int,
@@ -186,9 +201,12 @@ def make_loader(
     process_count: int = 1,
     num_workers: int = 0,
 ) -> Loader:
-    """Batches of a split of the dataset in `directory`.
+    """Batches of a split of a data set, or of several mixed.
 
     Args:
+        sources: a folder, or several data sets of one resolution. Training draws each sample from
+            one of them, by weight; an epoch is as many samples as all hold together. Validation
+            takes one after the other.
         batch_size: over all processes; each gets its consecutive share of every batch.
         draws: for training: samples are drawn, shuffled anew each epoch, without end, the rest of
             an epoch that fills no batch left out. None, for validation: every sample once, in
@@ -205,18 +223,13 @@ def make_loader(
         UserError: no such dataset or split, too few examples, or processes that do not divide
             the batch or (in validation) the examples.
     """
-    manifest = read_manifest(directory)
-    if split not in manifest["splits"]:
-        raise UserError(
-            f"no split {split!r} in {directory}: it has {', '.join(manifest['splits'])}"
-        )
-    files = manifest["splits"][split]["files"]
-    source = RecordSource([Path(directory) / name for name in files])
-    num_examples = len(source)
+    if isinstance(sources, str | Path):
+        sources = [Source(Path(sources))]
+    examples = [_open_split(source.directory, split) for source in sources]
+    num_examples = sum(map(len, examples))
     if batch_size % process_count:
         raise UserError(f"{process_count} processes do not divide a batch of {batch_size}")
     assemble = Assembler(tokenizer, text_length, style_length, num_points)
-    dataset = grain.MapDataset.source(source).seed(seed)
     if draws is None:
         steps = -(-num_examples // batch_size)
         if process_count > 1 and num_examples % batch_size:
@@ -224,6 +237,7 @@ def make_loader(
                 f"{process_count} processes need whole batches to validate on: split {split} has "
                 f"{num_examples} examples, make batch_size={batch_size} divide that"
             )
+        dataset = grain.MapDataset.concatenate([grain.MapDataset.source(e) for e in examples])
         dataset = dataset.map(FixedInputs(assemble))
     else:
         steps = num_examples // batch_size
@@ -233,10 +247,12 @@ def make_loader(
                 "lower batch_size or make more data"
             )
         # Shuffled and drawn before it is shared out: any number of processes sees the same run.
-        dataset = dataset.shuffle().random_map(DrawnInputs(assemble, draws))
-        dataset = dataset[: steps * batch_size]
+        dataset = _mix(examples, [source.weight for source in sources], seed)
+        dataset = dataset.random_map(DrawnInputs(assemble, draws))
+        if len(examples) == 1:
+            dataset = dataset[: steps * batch_size]
     dataset = dataset.batch(batch_size // process_count)[process_index::process_count]
-    if draws is not None:
+    if draws is not None and len(examples) == 1:
         dataset = dataset.repeat()
     dataset = dataset.to_iter_dataset(READ_OPTIONS)
     if num_workers:
@@ -244,3 +260,24 @@ def make_loader(
             flags.FLAGS(sys.argv[:1])  # grain's workers read absl flags, which we have none of
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
     return Loader(dataset, steps_per_epoch=steps, num_examples=num_examples)
+
+
+def _open_split(directory: Path, split: str) -> RecordSource:
+    manifest = read_manifest(directory)
+    if split not in manifest["splits"]:
+        raise UserError(
+            f"no split {split!r} in {directory}: it has {', '.join(manifest['splits'])}"
+        )
+    return RecordSource([directory / name for name in manifest["splits"][split]["files"]])
+
+
+def _mix(examples: Sequence[RecordSource], weights: Sequence[float], seed: int) -> grain.MapDataset:
+    """One epoch of one source, shuffled; or several without end, each shuffled by itself."""
+    shuffled = [grain.MapDataset.source(e).seed(seed).shuffle() for e in examples]
+    if len(shuffled) == 1:
+        return shuffled[0]
+    total = sum(weights)
+    mixed = grain.MapDataset.mix(
+        [dataset.repeat() for dataset in shuffled], [weight / total for weight in weights]
+    )
+    return mixed.seed(seed)

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from otuken_jax.compile_cache import enable_compile_cache
 from otuken_jax.config import model_config, optimizer_config, step_config
 from otuken_jax.data.build import build_motif_dataset
-from otuken_jax.data.pipeline import Draws, Loader, make_loader
+from otuken_jax.data.pipeline import Draws, Loader, Source, make_loader
+from otuken_jax.data.records import read_manifest
 from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
@@ -63,15 +64,57 @@ def build_tokenizer(config: ConfigDict) -> tuple[Tokenizer, str]:
 
 
 def data_directory(config: ConfigDict, workdir: Path) -> Path:
-    """Where the records of a run are."""
+    """Where the procedural records of a run are."""
     return Path(config.data.directory) if config.data.directory else workdir / "data"
 
 
-def build_data(config: ConfigDict, workdir: Path) -> Path:
+def parse_sources(text: str) -> list[tuple[str, float]]:
+    """Names and weights from `config.data.source`: "motifs", a folder, or "motifs:0.7,DIR:0.3".
+
+    Raises:
+        UserError: a weight is not above zero, a name is empty or comes twice.
+    """
+    parsed = []
+    for part in text.split(","):
+        name, colon, weight = part.strip().rpartition(":")
+        try:
+            parsed.append((name, float(weight)) if colon else (weight, 1.0))
+        except ValueError:  # the colon belongs to the name
+            parsed.append((part.strip(), 1.0))
+    names = [name for name, _ in parsed]
+    fit = all(name and 0 < weight < float("inf") for name, weight in parsed)
+    if not fit or len(set(names)) < len(names):
+        raise UserError(
+            f"config.data.source={text!r}: write motifs, a prepared folder, or several with "
+            "weights above zero, motifs:0.7,FOLDER:0.3"
+        )
+    return parsed
+
+
+def build_data(config: ConfigDict, workdir: Path) -> list[Source]:
+    """The data sets to train on; makes the procedural one, or finds it made.
+
+    Raises:
+        UserError: a folder holds no data set, or they do not fit together or the model.
+    """
+    sources = []
+    for name, weight in parse_sources(config.data.source):
+        directory = build_motifs(config, workdir) if name == "motifs" else Path(name)
+        sources.append(Source(directory, weight))
+    sizes = {s.directory: read_manifest(s.directory)["arguments"]["resolution"] for s in sources}
+    wanted = config.model.voxel_size
+    if len(set(sizes.values())) > 1 or min(sizes.values()) < wanted:
+        held = ", ".join(f"{directory} has {size}^3" for directory, size in sizes.items())
+        raise UserError(
+            f"the data must be of one resolution, at least the model's {wanted}^3 ({held}); "
+            "prepare the meshes again with another --resolution"
+        )
+    return sources
+
+
+def build_motifs(config: ConfigDict, workdir: Path) -> Path:
     """Makes the procedural data set, or finds it made; returns its folder."""
     data = config.data
-    if data.source != "motifs":
-        raise UserError(f"config.data.source={data.source!r} is unknown; there is 'motifs'")
     directory = data_directory(config, workdir)
     build_motif_dataset(
         directory,
@@ -90,7 +133,7 @@ def build_data(config: ConfigDict, workdir: Path) -> Path:
 
 
 def build_loaders(
-    config: ConfigDict, directory: Path, tokenizer: Tokenizer
+    config: ConfigDict, sources: list[Source], tokenizer: Tokenizer
 ) -> tuple[Loader, Loader]:
     """Training and validation batches."""
     data = config.data
@@ -114,8 +157,8 @@ def build_loaders(
         data.full_caption,
     )
     return (
-        make_loader(directory, "train", draws=draws, **common),
-        make_loader(directory, "val", draws=None, **common),
+        make_loader(sources, "train", draws=draws, **common),
+        make_loader(sources, "val", draws=None, **common),
     )
 
 
@@ -150,8 +193,8 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
     check_batch_size(mesh, config.data.batch_size)
     model = build_model(config)
     tokenizer, tokenizer_name = build_tokenizer(config)
-    directory = build_data(config, workdir)
-    train_loader, val_loader = build_loaders(config, directory, tokenizer)
+    sources = build_data(config, workdir)
+    train_loader, val_loader = build_loaders(config, sources, tokenizer)
     meta = {
         "data": {
             "tokenizer": tokenizer_name,

@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from otuken_jax.data import pipeline, records
-from otuken_jax.data.pipeline import Draws, Inputs, draw_inputs, make_loader
+from otuken_jax.data.pipeline import Draws, Inputs, Source, draw_inputs, make_loader
 from otuken_jax.data.text import ByteTokenizer
 from otuken_jax.errors import UserError
 
@@ -271,3 +271,71 @@ def test_bad_requests_are_one_clear_line(directory, tmp_path):
     (tmp_path / "a.arrayrecord").write_bytes(b"")
     with pytest.raises(UserError, match=r"a\.arrayrecord"):
         loader(tmp_path)
+
+
+@pytest.fixture
+def mixed(directory, tmp_path):
+    """The usual ten examples, and three meshes without chart, style or colours."""
+    meshes = []
+    for i in range(COUNT, COUNT + 3):
+        example = make_example(i)
+        for name in ("host_sdf", "band", "v", "style_text", "captions"):
+            del example[name]
+        meshes.append(
+            example
+            | {"captions": {"full": f"top {i}"}, "style_text": ""}
+            | {"has_chart": False, "has_colors": False}
+        )
+    write_dataset(tmp_path, meshes)
+    return [Source(directory, 3.0), Source(tmp_path, 1.0)]
+
+
+def mixed_numbers(batches):
+    known = {make_example(i)["u"].tobytes(): i for i in range(COUNT + 3)}
+    return [known[row.tobytes()] for batch in batches for row in batch["u"]]
+
+
+def test_sources_are_mixed_by_weight(mixed):
+    data = loader(mixed)
+    assert (data.num_examples, data.steps_per_epoch) == (13, 3)
+    drawn = mixed_numbers(take(iter(data), 40))
+    shapes = [i for i in drawn if i < COUNT]
+    meshes = [i for i in drawn if i >= COUNT]
+    assert len(meshes) == 40
+    # Each source goes through all of its examples before it repeats one, in a new order each time.
+    passes = [shapes[i : i + COUNT] for i in range(0, 120, COUNT)]
+    assert all(sorted(p) == list(range(COUNT)) for p in passes)
+    assert len({tuple(p) for p in passes}) > 10
+    assert len({tuple(meshes[i : i + 3]) for i in range(0, 39, 3)}) > 2
+    assert mixed_numbers(take(iter(loader(mixed, seed=1)), 40)) != drawn
+
+
+def test_a_mix_resumes_exactly_and_processes_share_it(mixed):
+    whole = iter(loader(mixed))
+    take(whole, 5)
+    state, expected = whole.get_state(), take(whole, 4)
+    resumed = iter(loader(mixed))
+    resumed.set_state(state)
+    shares = [iter(loader(mixed, process_index=i, process_count=2)) for i in range(2)]
+    for share in shares:
+        take(share, 5)
+    for batch, again in zip(expected, take(resumed, 4), strict=True):
+        assert_same(batch, again)
+        first, second = (next(share) for share in shares)
+        assert_same(batch, {k: np.concatenate([first[k], second[k]]) for k in batch})
+
+
+def test_a_mesh_without_style_or_colours_says_so(mixed):
+    batches = list(loader(mixed, draws=None))
+    assert mixed_numbers(batches) == list(range(COUNT + 3))
+    rows = [{k: v[i] for k, v in b.items()} for b in batches for i in range(len(b["u"]))]
+    for i, row in enumerate(rows):
+        assert bool(row["has_colors"]) == bool(row["has_chart"]) == (i < COUNT)
+        if i >= COUNT:  # one sentence serves as both
+            assert decode(row["text_ids"]) == decode(row["style_ids"]) == f"top {i}"
+            assert row["has_style"]
+    for batch in take(iter(loader(mixed[1:], batch_size=3)), 10):
+        for i in np.flatnonzero(batch["has_text"]):
+            assert decode(batch["style_ids"][i]) == decode(batch["text_ids"][i])
+            assert batch["has_style"][i]
+        assert not batch["has_style"][~batch["has_text"]].any()
