@@ -33,7 +33,8 @@ def find_edges(meshes: Meshes) -> Edges:
     after_all = meshes.verts.shape[-2]
     low = jnp.where(jnp.repeat(meshes.faces_mask, 3, axis=-1), jnp.minimum(start, end), after_all)
     side = jnp.broadcast_to(jnp.arange(corners.shape[1], dtype=jnp.int32), corners.shape)
-    low, high, side = jax.lax.sort((low, jnp.maximum(start, end), side), num_keys=3)
+    sides = (low, jnp.maximum(start, end), side)
+    low, high, side = jax.lax.sort(sides, num_keys=3, is_stable=False)  # no two are equal
     opposite = jnp.take_along_axis(corners, side, axis=1)
     mask = low < after_all
     changed = (low[:, 1:] != low[:, :-1]) | (high[:, 1:] != high[:, :-1])
