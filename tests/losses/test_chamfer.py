@@ -1,6 +1,8 @@
 """Chamfer distance where the answer is known without the golden files."""
 
 import inspect
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +19,12 @@ Y = jnp.asarray(RNG.normal(size=(2, 55, 3)), jnp.float32)
 
 @pytest.mark.parametrize("norm", [1, 2])
 def test_nearest_index_is_that_of_all_distances(norm):
-    mask = jnp.arange(55) < jnp.array([[55], [37]])
-    difference = np.asarray(X, np.float64)[:, :, None] - np.asarray(Y, np.float64)[:, None]
+    y = jnp.concatenate([Y[:, :30], Y], axis=1)  # equal points in other blocks: the first wins
+    mask = jnp.arange(85) < jnp.array([[85], [67]])
+    difference = np.asarray(X, np.float64)[:, :, None] - np.asarray(y, np.float64)[:, None]
     distances = (np.abs(difference) ** norm).sum(axis=-1)
     want = np.where(np.asarray(mask)[:, None], distances, np.inf).argmin(axis=2)
-    np.testing.assert_array_equal(nearest_index(X, Y, mask, norm), want)
+    np.testing.assert_array_equal(nearest_index(X, y, mask, norm), want)
 
 
 def test_padding_changes_nothing_and_gets_no_gradient():
@@ -67,3 +70,27 @@ def test_impossible_arguments_raise(arguments, message):
     unchecked = inspect.unwrap(chamfer_distance)  # the suite's checks of shapes would speak first
     with pytest.raises(ValueError, match=message):
         unchecked(**({"x": X, "y": Y} | arguments))
+
+
+LARGE = """
+import re
+from pathlib import Path
+import jax
+import numpy as np
+from otuken_jax.losses.chamfer import chamfer_distance
+
+x, y = np.random.default_rng(0).standard_normal((2, 1, 65536, 3), dtype=np.float32)
+grad = jax.jit(jax.grad(lambda x, y: chamfer_distance(x, y)[0], (0, 1)))
+jax.block_until_ready(grad(x, y))
+# Not ru_maxrss, which a new process inherits from the one that started it.
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.slow
+def test_65536_points_take_less_than_2_gib():
+    """All distances at once would be 16 GiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=600, check=True
+    )
+    assert int(done.stdout) * 1024 < 2 * 2**30
