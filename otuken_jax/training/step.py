@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from otuken_jax.data.augment import augment
 from otuken_jax.losses.field import LossWeights, iou, total_loss
-from otuken_jax.models.decoder import KnownChart
+from otuken_jax.models.decoder import KnownChart, StageOutput
 from otuken_jax.models.parameters import ModelDef, Params
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
 
@@ -158,12 +158,13 @@ def make_eval_step(
         grid = stage_batches(batch, jax.random.key(0), [resolution], still)[0]
         output = model(grid, stage=stage)[-1]
 
-        def sample_terms(output, sample):
-            one = jax.tree.map(lambda x: x[None], (output, sample))
-            loss, terms = total_loss([one[0]], [one[1]], config.loss, config.loss.band_final)
+        def sample_terms(fields, sample):
+            fields, sample = jax.tree.map(lambda x: x[None], (fields, sample))
+            output = StageOutput(**fields)
+            loss, terms = total_loss([output], [sample], config.loss, config.loss.band_final)
             return {"loss": loss} | {f"loss/{k}": v for k, v in terms.items()}
 
-        values = jax.vmap(sample_terms)(output, grid)
+        values = jax.vmap(sample_terms)(vars(output), grid)
         values["iou"] = iou(output.field, grid["sdf"])
         return {k: jnp.sum(v * valid) for k, v in values.items()} | {"count": jnp.sum(valid)}
 
