@@ -1,6 +1,6 @@
 """Meshes per second of `otuken_jax.prepare`, beside trimesh's own voxelisation.
 
-    python benchmarks/prepare.py [--count 40] [--workers 2] [--meshes DIR]
+    python benchmarks/prepare.py [--count 100] [--workers 2] [--meshes DIR]
 
 Without --meshes it makes closed meshes of about 10,000 faces with relief on them. Prepared: the
 whole command, from OBJ files to a data set at 64^3 (signed distance, 4,096 points with normals and
@@ -35,7 +35,7 @@ def make_meshes(folder: Path, count: int) -> None:
     """Vessels of about 10,000 faces whose radius carries a relief, as OBJ files."""
     for number in range(count):
         rng = np.random.default_rng(number)
-        mesh = trimesh.creation.uv_sphere(count=[72, 72])
+        mesh = trimesh.creation.uv_sphere(count=[51, 51])
         x, y, z = mesh.vertices.T
         waves = rng.integers(3, 9)
         radius = 0.55 + 0.25 * np.sin(rng.uniform(2, 5) * z + rng.uniform(0, 6))
@@ -74,7 +74,7 @@ def compare(paths: list[Path]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--meshes", type=Path, help="a folder of your own meshes instead")
     arguments = parser.parse_args()
