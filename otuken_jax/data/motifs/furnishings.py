@@ -148,7 +148,8 @@ def belt_plaque(width: float, body: float, corner: float, thickness: float) -> S
 
 def kilim(shape: float, fringe: float, wave: float, thickness: float) -> Surface:
     """Kilim panosu: a hanging that faces +x, flat or in waves, on a rod, fringed below."""
-    half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
+    # 0.306 puts the short side halfway between the centres of a 64^3 grid.
+    half_y, half_z = TOP * min(1.0, 1 - 0.306 * shape), TOP * min(1.0, 1 + 0.306 * shape)
     half_x = (thickness + RELIEF_DEPTH) / 2
     length = blend(fringe, 0.08, 0.25, 0.44)
     rod = half_x + 0.05

@@ -403,6 +403,7 @@ HOSTS: dict[str, Host] = {
             ("düz asılı", "hafif dalgalı", "çok dalgalı"),
         ),
         furnishings.kilim,
+        jitter=0.015,  # a thin cloth: a small shift is a large share of it
     ),
     "nazarboncuk": Host(
         "nazar boncuğu",
