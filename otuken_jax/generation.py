@@ -77,7 +77,7 @@ def predict(
     output = model.decode(conditioning, pose, stage=stage, ornament_strength=strengths["ornament"])[
         -1
     ]
-    return output.field, jax.nn.sigmoid(output.color)
+    return output.field, output.color
 
 
 class Generator:

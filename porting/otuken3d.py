@@ -85,7 +85,7 @@ def _decoder_rules(config: DecoderConfig) -> list[Rule]:
         *linear(torch + r"\.adain\.(\d+)\.affine", path + r"/adain/\2/affine"),
         *linear(r"decoder\.heads\.(\d+)\.(local|readout|palette)", r"decoder/heads/\1/\2"),
         *linear(r"decoder\.ornament\.layers\.(\d+)", r"decoder/ornament/layers/\1"),
-        *linear(r"decoder\.ornament\.(film|coefficients|out)", r"decoder/ornament/\1"),
+        *linear(r"decoder\.ornament\.(film|coefficients|out|palette)", r"decoder/ornament/\1"),
     ]
     if set(config.attention_resolutions) & set(config.trunk_resolutions):
         torch, path = r"decoder\.attention\.(\d+)", r"decoder/attention/\1"

@@ -11,6 +11,8 @@ from otuken_jax.conventions import occupancy_target, voxel_size
 from otuken_jax.models.decoder import StageOutput
 from otuken_jax.models.ornament import RELIEF_UNIT
 
+ORNAMENT_COLOR = 4.0  # extra weight in the colour loss of points on the ornament
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -94,8 +96,12 @@ def stage_loss(
     ones = jnp.ones_like(target)
     # The height of the ornament over the plain surface, in the head's own units.
     height = (batch["host_sdf"] - batch["sdf"]) / RELIEF_UNIT
-    color = trilinear_sample(jax.nn.sigmoid(output.color), batch["points"])
-    color_mask = jnp.broadcast_to(batch["has_colors"][:, None], color.shape[:2])
+    color = trilinear_sample(output.color, batch["points"])
+    # The ornament covers about a sixth of the surface: its points count as much as the ground's.
+    on_ornament = jnp.clip(jnp.abs(trilinear_sample(height[..., None], batch["points"])), 0, 1)
+    color_weight = (1 + ORNAMENT_COLOR * known[:, None] * on_ornament[..., 0]) * (
+        batch["has_colors"][:, None]
+    )
     band_bce = optax.sigmoid_binary_cross_entropy(output.band, band).mean(axis=(1, 2, 3))
     return {
         "field": occupancy_terms(output.field, target, field_weight, everywhere, weights.dice),
@@ -105,9 +111,7 @@ def stage_loss(
         "relief": masked_mean(
             jnp.square(output.relief / RELIEF_UNIT - height), known_band * output.taught
         ),
-        "color": masked_mean(
-            jnp.abs(color - batch["colors"]).mean(-1), color_mask.astype(jnp.float32)
-        ),
+        "color": masked_mean(jnp.abs(color - batch["colors"]).mean(-1), color_weight),
     }
 
 

@@ -70,7 +70,7 @@ class StageOutput:
     host: Float[Array, "b r r r"]  # the shape without it
     band: Float[Array, "b r r r"]  # logit: is the ornament's chart valid here
     chart: Float[Array, "b r r r 3"]  # sin(pi u), cos(pi u), v
-    color: Float[Array, "b r r r 3"]  # RGB logits
+    color: Float[Array, "b r r r 3"]  # sRGB, 0..1
     relief: Float[Array, "b r r r"]  # of the ornament, domain units; 0 where not evaluated
     taught: Float[Array, "b r r r"]  # 1 where the relief was evaluated on a true chart
 
@@ -242,7 +242,12 @@ class VoxelDecoder(nnx.Module):
             for r in config.stage_resolutions
         )
         self.ornament = OrnamentHead(
-            ornament_dim, config.ornament_width, config.ornament_layers, dtype=dtype, rngs=rngs
+            ornament_dim,
+            style_dim,
+            config.ornament_width,
+            config.ornament_layers,
+            dtype=dtype,
+            rngs=rngs,
         )
 
     def __call__(
@@ -320,8 +325,9 @@ class VoxelDecoder(nnx.Module):
         strength: float | Array,
         mask: Float[Array, "b r r r"] | None,
     ) -> StageOutput:
-        """Adds the ornament: field = host + sigmoid(band) * relief, colour likewise."""
-        host, band, chart, color = raw[..., 0], raw[..., 1], raw[..., 2:5], raw[..., 5:]
+        """Adds the ornament: field = host + sigmoid(band) * relief, and its paint on the ground."""
+        host, band, chart = raw[..., 0], raw[..., 1], raw[..., 2:5]
+        ground = jax.nn.sigmoid(raw[..., 5:])
         used_chart, gain = chart, jax.nn.sigmoid(band)
         if known is not None:
             use = known.use[:, None, None, None]
@@ -334,8 +340,11 @@ class VoxelDecoder(nnx.Module):
         index = top_voxels(score, self.config.ornament_fraction)
         batch = np.arange(raw.shape[0])[:, None]
         flat = lambda x: x.reshape(x.shape[0], -1, *x.shape[4:])  # noqa: E731
-        relief, tint = self.ornament(flat(used_chart)[batch, index], style.ornament)
+        relief, paint, color = self.ornament(
+            flat(used_chart)[batch, index], style.ornament, style.layers[:, -1]
+        )
         gain = strength * flat(gain)[batch, index]
+        cover = jnp.clip(gain * paint, 0.0, 1.0)[..., None]
         # Relief is in domain units, so one head serves every resolution's logits.
         logit = relief / (TAU_VOXELS * voxel_size(resolution))
         add = lambda x, y: (  # noqa: E731
@@ -348,7 +357,7 @@ class VoxelDecoder(nnx.Module):
             host=host,
             band=band,
             chart=chart,
-            color=add(color, gain[..., None] * tint),
+            color=add(ground, cover * (color[:, None] - flat(ground)[batch, index])),
             relief=add(blank, relief),
             taught=add(blank, jnp.broadcast_to(taught, relief.shape)),
         )

@@ -15,6 +15,7 @@ HARMONICS = 4  # of u, which is periodic, and of v
 NUM_CHART_FEATURES = 2 * HARMONICS + 1 + 2 * HARMONICS
 NUM_BASIS = (2 * HARMONICS + 1) * (2 * HARMONICS + 2)
 RELIEF_UNIT = 0.1  # domain units per unit of network output: the scale of a typical relief
+PAINT_SHARPNESS = 6.0  # paint follows the relief: 5 % where there is none, 95 % at a whole unit
 
 
 def chart_features(chart: Float[Array, "b k 3"]) -> Float[Array, "b k f"]:
@@ -54,7 +55,7 @@ class OrnamentHead(nnx.Module):
     """
 
     def __init__(
-        self, code_dim: int, width: int, num_layers: int, *, dtype, rngs: nnx.Rngs
+        self, code_dim: int, style_dim: int, width: int, num_layers: int, *, dtype, rngs: nnx.Rngs
     ) -> None:
         self.dtype = dtype
         sizes = [NUM_CHART_FEATURES] + [width] * num_layers
@@ -64,28 +65,41 @@ class OrnamentHead(nnx.Module):
         self.film = nnx.Linear(code_dim, 2 * width * num_layers, dtype=dtype, rngs=rngs)
         self.coefficients = nnx.Linear(
             code_dim,
-            NUM_BASIS * 4,
+            NUM_BASIS * 2,
             kernel_init=nnx.initializers.zeros,
             dtype=jnp.float32,
             rngs=rngs,
         )
         self.out = nnx.Linear(
-            width, 4, kernel_init=nnx.initializers.zeros, dtype=jnp.float32, rngs=rngs
+            width, 2, kernel_init=nnx.initializers.zeros, dtype=jnp.float32, rngs=rngs
+        )
+        self.palette = nnx.Linear(
+            style_dim, 3, kernel_init=nnx.initializers.zeros, dtype=jnp.float32, rngs=rngs
         )
 
     def __call__(
-        self, chart: Float[Array, "b k 3"], code: Float[Array, "b c"]
-    ) -> tuple[Float[Array, "b k"], Float[Array, "b k 3"]]:
-        """Returns the relief (domain units, > 0 raised) and the change of colour (logits)."""
+        self,
+        chart: Float[Array, "b k 3"],
+        code: Float[Array, "b c"],
+        style: Float[Array, "b s"],
+    ) -> tuple[Float[Array, "b k"], Float[Array, "b k"], Float[Array, "b 3"]]:
+        """Returns the relief (domain units, > 0 raised), the paint (0..1) and its colour (sRGB).
+
+        One colour for the whole ornament, laid on where the relief is: the motif's outline has to
+        be learned once only. The colour comes from the finest style vector, as the ground's does.
+        """
         film = self.film(code).reshape(code.shape[0], len(self.layers), 2, 1, -1)
         features = chart_features(chart)
         x = features.astype(self.dtype)
         for i, layer in enumerate(self.layers):
             x = jax.nn.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
-        coefficients = self.coefficients(code.astype(jnp.float32)).reshape(-1, NUM_BASIS, 4)
+        coefficients = self.coefficients(code.astype(jnp.float32)).reshape(-1, NUM_BASIS, 2)
         out = self.out(x.astype(jnp.float32))
         out += jnp.einsum("bkn,bno->bko", chart_basis(features), coefficients)
-        return RELIEF_UNIT * out[..., 0], out[..., 1:]
+        height = jax.lax.stop_gradient(jnp.abs(out[..., 0]))  # the relief has its own losses
+        paint = jax.nn.sigmoid(out[..., 1] + PAINT_SHARPNESS * (height - 0.5))
+        color = jax.nn.sigmoid(self.palette(style.astype(jnp.float32)))
+        return RELIEF_UNIT * out[..., 0], paint, color
 
 
 def top_voxels(score: Float[Array, "b r r r"], fraction: float) -> Int[Array, "b k"]:

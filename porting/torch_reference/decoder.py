@@ -126,7 +126,9 @@ class VoxelDecoder(nn.Module):
         self.heads = nn.ModuleList(
             Head(width_of[r // 2], latent_dim, style_dim) for r in config.stage_resolutions
         )
-        self.ornament = OrnamentHead(ornament_dim, config.ornament_width, config.ornament_layers)
+        self.ornament = OrnamentHead(
+            ornament_dim, style_dim, config.ornament_width, config.ornament_layers
+        )
 
     def forward(
         self,
@@ -149,9 +151,7 @@ class VoxelDecoder(nn.Module):
             raw = self.heads[i](features[resolution // 2], latent, style.layers[:, -1], fourier)
             mask = None if ornament_mask is None else resize_volume(ornament_mask, resolution)
             chart = None if known is None else known.get(resolution)
-            outputs.append(
-                self._compose(raw, style.ornament, resolution, chart, ornament_strength, mask)
-            )
+            outputs.append(self._compose(raw, style, resolution, chart, ornament_strength, mask))
         if stage > 0:
             size = self.config.stage_resolutions[stage]
             pairs = zip(*outputs[-2:], strict=True)
@@ -184,14 +184,15 @@ class VoxelDecoder(nn.Module):
     def _compose(
         self,
         raw: Tensor,
-        code: Tensor,
+        style: Style,
         resolution: int,
         known: KnownChart | None,
         strength: float | Tensor,
         mask: Tensor | None,
     ) -> StageOutput:
-        """Adds the ornament: field = host + sigmoid(band) * relief, colour likewise."""
-        host, band, chart, color = raw[..., 0], raw[..., 1], raw[..., 2:5], raw[..., 5:]
+        """Adds the ornament: field = host + sigmoid(band) * relief, and its paint on the ground."""
+        host, band, chart = raw[..., 0], raw[..., 1], raw[..., 2:5]
+        ground = raw[..., 5:].sigmoid()
         used_chart, gain = chart, band.sigmoid()
         taught = torch.zeros_like(host[:, 0, 0, 0])
         if known is not None:
@@ -212,8 +213,9 @@ class VoxelDecoder(nn.Module):
             added = volume.flatten(1, 3).index_put((rows, index), values, accumulate=True)
             return added.view_as(volume)
 
-        relief, tint = self.ornament(take(used_chart), code)
+        relief, paint, color = self.ornament(take(used_chart), style.ornament, style.layers[:, -1])
         gain = strength * take(gain)
+        cover = (gain * paint).clamp(0.0, 1.0)[..., None]
         logit = relief / (TAU_VOXELS * voxel_size(resolution))
         blank = torch.zeros_like(host)
         return StageOutput(
@@ -221,7 +223,7 @@ class VoxelDecoder(nn.Module):
             host=host,
             band=band,
             chart=chart,
-            color=put(color, gain[..., None] * tint),
+            color=put(ground, cover * (color[:, None] - take(ground))),
             relief=put(blank, relief),
             taught=put(blank, taught[:, None].expand_as(relief)),
         )

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from otuken_jax.models.ornament import HARMONICS, NUM_BASIS, NUM_CHART_FEATURES, RELIEF_UNIT
+from otuken_jax.models.ornament import (
+    HARMONICS,
+    NUM_BASIS,
+    NUM_CHART_FEATURES,
+    PAINT_SHARPNESS,
+    RELIEF_UNIT,
+)
 
 
 def chart_features(chart: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,24 +37,27 @@ def chart_basis(u: Tensor, v: Tensor) -> Tensor:
 class OrnamentHead(nn.Module):
     """A modulated MLP over chart features, plus a sum over a basis with the code's coefficients."""
 
-    def __init__(self, code_dim: int, width: int, num_layers: int):
+    def __init__(self, code_dim: int, style_dim: int, width: int, num_layers: int):
         super().__init__()
         sizes = [NUM_CHART_FEATURES] + [width] * num_layers
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(sizes))
         self.film = nn.Linear(code_dim, 2 * width * num_layers)
-        self.coefficients = nn.Linear(code_dim, NUM_BASIS * 4)
-        self.out = nn.Linear(width, 4)
+        self.coefficients = nn.Linear(code_dim, NUM_BASIS * 2)
+        self.out = nn.Linear(width, 2)
+        self.palette = nn.Linear(style_dim, 3)
 
-    def forward(self, chart: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Relief [b, k] in domain units and change of colour [b, k, 3]."""
+    def forward(self, chart: Tensor, code: Tensor, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Relief [b, k] in domain units, paint [b, k] and its colour [b, 3], both in 0..1."""
         u, v = chart_features(chart)
         x = torch.cat([u, v], dim=-1)
         film = self.film(code).unflatten(-1, (len(self.layers), 2, 1, -1))
         for i, layer in enumerate(self.layers):
             x = F.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
-        coefficients = self.coefficients(code).unflatten(-1, (NUM_BASIS, 4))
+        coefficients = self.coefficients(code).unflatten(-1, (NUM_BASIS, 2))
         out = self.out(x) + chart_basis(u, v) @ coefficients
-        return RELIEF_UNIT * out[..., 0], out[..., 1:]
+        height = out[..., 0].detach().abs()
+        paint = (out[..., 1] + PAINT_SHARPNESS * (height - 0.5)).sigmoid()
+        return RELIEF_UNIT * out[..., 0], paint, self.palette(style).sigmoid()
 
 
 def top_voxels(score: Tensor, fraction: float) -> Tensor:

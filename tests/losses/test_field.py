@@ -75,7 +75,7 @@ def perfect() -> tuple[StageOutput, dict]:
         host=-host / tau,
         band=100 * (2 * band - 1),
         chart=chart,
-        color=jnp.zeros((1, R, R, R, 3)),
+        color=jnp.full((1, R, R, R, 3), 0.5),
         relief=0.1 * band,
         taught=band,
     )

@@ -44,6 +44,15 @@ def test_stages_have_their_resolutions(tiny_model, tiny_inputs):
     assert all(o.field.dtype == jnp.float32 for o in outputs)
 
 
+def test_colours_stay_colours_whatever_the_strength(tiny_model, tiny_inputs):
+    colors = [
+        np.asarray(decode(tiny_model, tiny_inputs, stage=1, ornament_strength=s)[-1].color)
+        for s in (0.0, 1.0, 5.0)
+    ]
+    assert all(c.min() >= 0 and c.max() <= 1 for c in colors)
+    assert np.abs(colors[0] - colors[1]).max() > 0.01  # the paint is the ornament's
+
+
 def test_no_convolution_is_transposed(tiny_model, tiny_inputs):
     jaxpr = str(jax.make_jaxpr(lambda: tiny_model(tiny_inputs, stage=2))())
     assert "conv_general_dilated" in jaxpr
