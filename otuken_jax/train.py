@@ -17,6 +17,13 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(prog="python -m otuken_jax.train", description=__doc__)
     parser.add_argument("--config", required=True, help="a configuration: v64, configs/v64.py, ...")
     parser.add_argument("--workdir", required=True, help="where checkpoints and logs go")
+    several = parser.add_argument_group("several processes (on one disk, each with its devices)")
+    several.add_argument(
+        "--distributed", action="store_true", help="find the others: Cloud TPU, Slurm, Open MPI"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, elsewhere")
+    several.add_argument("--num-processes", type=int)
+    several.add_argument("--process-id", type=int)
     return parser.parse_known_args(argv)
 
 
@@ -34,7 +41,7 @@ def prepare_workdir(workdir: Path, config_json: str) -> None:
                 f"{workdir} holds a run of another configuration ({_difference(path, config_json)})"
                 "; choose another --workdir or start it as it was"
             )
-        temporary = path.with_suffix(".tmp")
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(config_json)
         os.replace(temporary, path)
     except OSError as error:
@@ -56,12 +63,15 @@ def run(argv: Sequence[str]):
     from absl import flags
 
     from otuken_jax.config import load_config, to_json
+    from otuken_jax.training import processes
     from otuken_jax.training.run import train
 
     flags.FLAGS.mark_as_parsed()  # grain's worker processes ask for it
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file at INFO
     config = load_config(arguments.config, overrides)
+    if arguments.distributed or arguments.coordinator:
+        processes.initialize(arguments.coordinator, arguments.num_processes, arguments.process_id)
     workdir = Path(arguments.workdir)
     prepare_workdir(workdir, to_json(config))
     return train(config, workdir)

@@ -1,6 +1,7 @@
 """A whole training run from a configuration: data, model, trainer, pictures."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
 from otuken_jax.models.otuken3d import Otuken3DModel
+from otuken_jax.models.parameters import split_model
+from otuken_jax.training import processes
 from otuken_jax.training.checkpoints import LoadedModel
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.sharding import check_batch_size, make_mesh
@@ -116,6 +119,9 @@ def build_motifs(config: ConfigDict, workdir: Path) -> Path:
     """Makes the procedural data set, or finds it made; returns its folder."""
     data = config.data
     directory = data_directory(config, workdir)
+    if not processes.is_primary():
+        processes.wait_for_all("data")  # the first process makes it, on a disk that all see
+        return directory
     build_motif_dataset(
         directory,
         num_shapes=data.num_shapes,
@@ -129,6 +135,7 @@ def build_motifs(config: ConfigDict, workdir: Path) -> Path:
         num_val=data.num_val,
         num_heldout=data.num_heldout,
     )
+    processes.wait_for_all("data")
     return directory
 
 
@@ -168,10 +175,14 @@ class PromptPictures:
     def __init__(self, prompts: tuple[str, ...]) -> None:
         self.prompts = prompts
 
-    def __call__(self, trainer: Otuken3DTrainer, log: MetricsLog) -> None:
+    def __call__(self, trainer: Otuken3DTrainer, log: MetricsLog | None) -> None:
+        modeldef, params = split_model(trainer.model)
+        params = processes.local_params(params)
+        if log is None:
+            return
         from otuken_jax.geometry.render import render_mesh  # VTK takes a second to load
 
-        generator = Generator(LoadedModel(trainer.model, trainer.meta, trainer.step))
+        generator = Generator(LoadedModel(modeldef.bind(params), trainer.meta, trainer.step))
         for number, text in enumerate(self.prompts, start=1):
             try:
                 mesh = generator(Prompt(text)).mesh
@@ -186,8 +197,9 @@ class PromptPictures:
 def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
     """Everything of a run, ready to train; raises UserError for what cannot work."""
     if config.train.deterministic:
-        jax.config.update("jax_default_matmul_precision", "highest")
-        jax.config.update("jax_threefry_partitionable", True)
+        # XLA reads it when it first looks for devices. The CPU gives the same bits anyway.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     enable_compile_cache()
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
     check_batch_size(mesh, config.data.batch_size)

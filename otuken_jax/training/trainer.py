@@ -14,10 +14,11 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from otuken_jax.compile_cache import release_compile_memory
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
-from otuken_jax.training import sharding
+from otuken_jax.training import processes, sharding
 from otuken_jax.training.batches import BatchPreparer, pad_batch
 from otuken_jax.training.checkpoints import Checkpoints, check_same_model
 from otuken_jax.training.logging import MetricsLog
@@ -81,7 +82,8 @@ class Otuken3DTrainer:
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
         cooldown: share of the last stage in which the learning rate falls to zero.
         mesh: device mesh; None puts everything on one "data" axis.
-        pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts.
+        pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;
+            the log is None in all processes but one.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Otuken3DTrainer:
         self._checkpoints: Checkpoints | None = None
         self._log: MetricsLog | None = None
         self._eval_steps: dict = {}
+        self._compiling = False  # until the present step has run once
 
     # The state of the compiled step
 
@@ -182,6 +185,8 @@ class Otuken3DTrainer:
             modeldef, tx, self.model.stage, self.step_config, self.mesh, self._state
         )
         self._signature = signature
+        release_compile_memory()  # the step before is gone; this one needs room to compile
+        self._compiling = True
 
     def _sync_model(self) -> None:
         update_model(self.model, jax.tree.map(jnp.copy, self._state.params))
@@ -224,6 +229,10 @@ class Otuken3DTrainer:
                 self._state, metrics = self._train_step(
                     self._state, self._fixed, device_batch, self.key, self._knobs(stage)
                 )
+                if self._compiling:
+                    jax.block_until_ready(metrics)
+                    release_compile_memory()
+                    self._compiling = False
                 self.step += 1
                 self.progress.stage_step += 1
                 self.progress.epoch_step += 1
@@ -231,6 +240,7 @@ class Otuken3DTrainer:
                 if pending is not None:
                     history.append(self._record(*pending, bar))
                 pending = (self.step, metrics)
+                self.interrupted |= processes.stop_requested(self.step)
                 if self.interrupted:
                     break
             if pending is not None:
@@ -258,15 +268,18 @@ class Otuken3DTrainer:
 
     def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                good = "none was saved yet"
-                if self.last_checkpoint is not None:
-                    good = f"{self._checkpoints.directory / str(self.last_checkpoint)}"
-                raise NonFiniteLoss(
-                    f"step {step}: {name} is {value}; the last good checkpoint: {good}. "
-                    "Lower optim.learning_rate or look at the data of this step"
-                )
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            # A term tells more than the sum and the gradients that follow from it.
+            terms = [name for name in bad if name.startswith("loss/")] or bad
+            good = "none was saved yet"
+            if self.last_checkpoint is not None:
+                good = f"{self._checkpoints.directory / str(self.last_checkpoint)}"
+            raise NonFiniteLoss(
+                f"step {step}: {', '.join(f'{name} is {values[name]}' for name in terms)}; the "
+                f"last good checkpoint: {good}. Lower optim.learning_rate or look at the data of "
+                "this step"
+            )
         if bar is not None:
             bar.update()
             bar.set_postfix(loss=f"{values['loss']:.3f}", iou=f"{values['iou']:.3f}")
@@ -319,7 +332,9 @@ class Otuken3DTrainer:
         self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
         self._iterator = iter(self.train_loader)
         resumed = self._open_workdir(stages)
-        previous = signal.signal(signal.SIGTERM, self._on_sigterm)
+        # Several processes must stop after the same step: JAX's preemption service sees to that.
+        alone = jax.process_count() == 1
+        previous = signal.signal(signal.SIGTERM, self._on_sigterm) if alone else None
         metrics: dict[str, float] = {}
         try:
             for stage in stages[self.progress.stage :]:
@@ -332,7 +347,8 @@ class Otuken3DTrainer:
                 if self.interrupted:
                     break
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            if alone:
+                signal.signal(signal.SIGTERM, previous)
             if self._log is not None:
                 self._log.close()
             if self._checkpoints is not None:
@@ -354,6 +370,7 @@ class Otuken3DTrainer:
             desc=f"{stage.resolution}^3",
             unit="step",
             mininterval=1.0,
+            disable=not processes.is_primary(),
         ) as bar:
             while self.progress.epoch < stage.epochs and not self.progress.finished:
                 self._prepare(fading=self.progress.stage_step < stage.fade_steps)
@@ -385,7 +402,7 @@ class Otuken3DTrainer:
             logger.info("stage %d^3 stopped early, no better loss", stage.resolution)
         if best or progress.finished or progress.epoch % save_every == 0:
             self._save(metrics["loss"])
-        if self.pictures is not None and self._log is not None:
+        if self.pictures is not None and self.workdir is not None:
             self.pictures(self, self._log)
 
     def _batches(self) -> Iterator:
@@ -407,7 +424,8 @@ class Otuken3DTrainer:
         self.workdir.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(self.workdir / "checkpoints")
         step = self._checkpoints.newest_good()
-        self._log = MetricsLog(self.workdir, resume_step=step)
+        if processes.is_primary():
+            self._log = MetricsLog(self.workdir, resume_step=step)
         if step is None:
             return False
         meta = self._checkpoints.read_meta(step)
