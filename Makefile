@@ -6,17 +6,21 @@ WORKDIR ?= runs/quickstart
 SLOW ?= tests
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint slow-test clean
+.PHONY: quickstart test lint slow-test tree-mode-test clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m otuken_jax.quickstart --workdir $(WORKDIR)
 
+# Two tests at a time: most of a test is one thread that compiles.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow-test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow $(SLOW)
+
+tree-mode-test: $(VENV)/.installed-test
+	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(BIN)/python -m pytest tests/models tests/training
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -56,7 +56,7 @@ def get_config():
     model.point_encoder.layers = 2
     model.point_encoder.heads = 2
     model.decoder.trunk_resolutions = (4, 8, 16)
-    model.decoder.trunk_widths = (128, 96, 32)
+    model.decoder.trunk_widths = (128, 96, 24)
     model.decoder.stage_resolutions = (16, 32)
     model.decoder.attention_resolutions = (8,)
     model.decoder.ornament_width = 96
@@ -65,7 +65,7 @@ def get_config():
     data.hosts = HOSTS
     data.motifs = MOTIFS
     data.styles = STYLES
-    data.num_shapes = 1_200
+    data.num_shapes = 960
     data.num_val = 96
     data.num_heldout = 96
     data.coarsest = 16
