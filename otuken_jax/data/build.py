@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from otuken_jax.data import motifs as library
 from otuken_jax.data.motifs.captions import captions, style_text
 from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe, sample_recipes
-from otuken_jax.data.motifs.shapes import build_fields, sample_surface
+from otuken_jax.data.motifs.shapes import build_fields, sample_surface, solid_mesh
 from otuken_jax.data.records import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -30,14 +31,19 @@ from otuken_jax.data.records import (
     write_records,
 )
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.mesh_io import FORMATS, export, write_atomic
+
+SHARD = 512  # shapes of a file: what an interrupted build loses at most
+PLAN = ".building.json"  # the arguments of an unfinished build
 
 
 class _Task(NamedTuple):
-    recipe: Recipe
+    recipe: Recipe | None
     resolution: int
     num_points: int
     coarsest: int
     seed: int
+    mesh: str | None = None  # where its mesh goes
 
 
 def make_record(task: _Task) -> bytes:
@@ -45,6 +51,9 @@ def make_record(task: _Task) -> bytes:
     recipe = task.recipe
     fields = build_fields(recipe, task.resolution, coarsest=task.coarsest)
     surface = sample_surface(recipe, task.num_points, task.seed, coarsest=task.coarsest)
+    if task.mesh:
+        mesh = solid_mesh(recipe, task.resolution, task.coarsest)
+        export(mesh, task.mesh, Path(task.mesh).suffix[1:])
     return encode(
         {
             "sdf": quantize_distance(fields.sdf),
@@ -76,16 +85,19 @@ def build_motif_dataset(
     num_heldout: int,
     num_workers: int | None = None,
     progress: bool = True,
+    meshes: str | None = None,
 ) -> dict[str, Any]:
     """Writes the splits train, val and heldout_pairs to `directory`, or finds them there.
 
     The files depend on the arguments alone, not on the number of workers. `dataset.json`, written
-    last, makes the data set complete; it holds the arguments, the counts and the files' sha256.
+    last, makes the data set complete; it holds the arguments, the counts and the files' sha256. An
+    interrupted build goes on with the files of `SHARD` shapes that it had not finished.
 
     Args:
         coarsest: the coarsest grid trained on; nothing is thinner than 2.5 of its voxels.
         hosts, motifs, styles: names of the motif library; none stands for all of them.
         num_workers: processes; None takes one per CPU, 0 works in this one.
+        meshes: a format; every shape's mesh is written to `meshes/` too.
 
     Returns:
         The content of `dataset.json`.
@@ -108,6 +120,10 @@ def build_motif_dataset(
         "num_heldout": num_heldout,
         "library": library_version(),
     }
+    if meshes:
+        arguments["meshes"] = meshes
+        if meshes not in FORMATS:
+            raise UserError(f"unknown mesh format {meshes!r}; choose from {', '.join(FORMATS)}")
     present = _find(directory, arguments)
     if present is not None:
         return present
@@ -120,27 +136,69 @@ def build_motif_dataset(
         num_val=num_val,
         num_heldout=num_heldout,
     )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {directory}: {error.strerror}") from error
-
-    tasks = [
-        _Task(recipe, resolution, num_points, coarsest, _point_seed(seed, split, i))
+    kept = _begin(directory, arguments)
+    job = _Task(None, resolution, num_points, coarsest, seed, meshes)
+    shards = {
+        name: list(_shards(directory, split, name, recipes[name], job))
         for split, name in enumerate(recipes)
-        for i, recipe in enumerate(recipes[name])
-    ]
+    }
+    missing = [s for parts in shards.values() for s in parts if s[0].name not in kept]
     workers = (os.cpu_count() or 1) if num_workers is None else num_workers
-    bar = tqdm(total=len(tasks), desc="shapes", unit="shape", mininterval=1.0, disable=not progress)
-    splits = {}
-    with bar, contextlib.closing(_make_records(tasks, workers)) as records:
-        for name in recipes:
-            path = directory / f"{name}.arrayrecord"
-            count = write_records(path, _counted(records, len(recipes[name]), bar))
-            splits[name] = {"count": count, "files": {path.name: describe_file(path)}}
+    todo = [task for _, tasks in missing for task in tasks]
+    bar = tqdm(total=len(todo), desc="shapes", unit="shape", mininterval=1.0, disable=not progress)
+    with bar, contextlib.closing(_make_records(todo, workers)) as records:
+        for path, tasks in missing:
+            write_records(path, _counted(records, len(tasks), bar))
+    splits = {
+        name: {
+            "count": sum(len(tasks) for _, tasks in parts),
+            "files": {path.name: describe_file(path) for path, _ in parts},
+        }
+        for name, parts in shards.items()
+    }
     manifest = {"schema": SCHEMA_VERSION, "arguments": arguments, "splits": splits}
     write_manifest(directory, manifest)
+    (directory / PLAN).unlink(missing_ok=True)
     return manifest
+
+
+def _shards(
+    directory: Path, split: int, name: str, recipes: Sequence[Recipe], job: _Task
+) -> Iterator[tuple[Path, list[_Task]]]:
+    """The files of a split with what goes into each; `job` has the seed of all and a format."""
+    for start in range(0, len(recipes), SHARD):
+        part = "" if len(recipes) <= SHARD else f"-{start // SHARD:05d}"
+        tasks = []
+        for i, recipe in enumerate(recipes[start : start + SHARD], start):
+            mesh = str(directory / "meshes" / f"{name}-{i:05d}.{job.mesh}") if job.mesh else None
+            seed = _point_seed(job.seed, split, i)
+            tasks.append(job._replace(recipe=recipe, seed=seed, mesh=mesh))
+        yield directory / f"{name}{part}.arrayrecord", tasks
+
+
+def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
+    """Notes what is being built; returns the names of files that an earlier start finished.
+
+    Raises:
+        UserError: an unfinished data set with other arguments is there, or the folder cannot be
+            written.
+    """
+    plan = directory / PLAN
+    text = json.dumps(arguments, ensure_ascii=False)
+    kept: set[str] = set()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if plan.is_file():
+            if plan.read_text(encoding="utf-8") != text:
+                raise UserError(
+                    f"{directory} holds an unfinished other data set; remove that folder or "
+                    "choose another"
+                )
+            kept = {path.name for path in directory.glob("*.arrayrecord")}
+        write_atomic(plan, text.encode())
+    except OSError as error:
+        raise UserError(f"cannot make the folder {directory}: {error.strerror}") from error
+    return kept
 
 
 def library_version() -> str:

@@ -105,9 +105,33 @@ def test_an_interrupted_build_is_no_data_set_and_can_be_repeated(directory, tmp_
     monkeypatch.setattr(build, "make_record", failing)
     with pytest.raises(KeyboardInterrupt):
         build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
-    assert [p.name for p in tmp_path.iterdir()] == ["train.arrayrecord"]
+    assert {p.name for p in tmp_path.iterdir()} == {build.PLAN, "train.arrayrecord"}
     with pytest.raises(UserError, match="no data set"):
         records.read_manifest(tmp_path)
+    with pytest.raises(UserError, match="unfinished other data set"):
+        build.build_motif_dataset(tmp_path, **(ARGUMENTS | {"seed": 4}), num_workers=0)
+    monkeypatch.setattr(build, "make_record", lambda task: made.append(task) or build_record(task))
+    made.clear()
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
+    assert len(made) == 3 + 2  # val and heldout_pairs; train was finished
+    assert digests(tmp_path) == digests(directory)
+
+
+def test_small_files_hold_the_same_records(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SHARD", 4)
+    manifest = build.build_motif_dataset(
+        tmp_path, **ARGUMENTS, num_workers=0, meshes="stl"
+    )  # fmt: skip
+    names = list(manifest["splits"]["train"]["files"])
+    assert names == ["train-00000.arrayrecord", "train-00001.arrayrecord"]
+    split = records.RecordSource([tmp_path / name for name in names])
+    whole = records.RecordSource([directory / "train.arrayrecord"])
+    for i in range(6):
+        assert split[i]["sdf"].tobytes() == whole[i]["sdf"].tobytes()
+    assert len(list((tmp_path / "meshes").iterdir())) == 6 + 3 + 2
+
+
+def test_a_damaged_file_is_made_again(directory, tmp_path):
     build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
     assert digests(tmp_path) == digests(directory)
     path = tmp_path / "val.arrayrecord"
@@ -140,7 +164,7 @@ def test_a_dead_process_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(build.concurrent.futures, "ProcessPoolExecutor", DeadPool)
     with pytest.raises(UserError, match="__main__"):
         build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [build.PLAN]  # no records
 
 
 def test_a_bad_manifest_is_one_clear_line(tmp_path):

@@ -87,12 +87,11 @@ def _geyik(u: Field, v: Field) -> Field:
 
 def _balik(u: Field, v: Field) -> Field:
     x, y = turned(u, v, -24)
-    body = np.hypot(x - 0.2, np.abs(y) + 0.25) - 0.78
+    body = np.hypot(x - 0.16, np.abs(y) + 0.25) - 0.82
     tail = polygon(x, np.abs(y), path("-.3,0 -.3,.14 -1.0,.5 -.84,0"))
     fin = polygon(x, np.abs(y), path("-.2,.4 -.1,.78 .34,.46"))
-    gill = stroke(x, y, arc((-0.06, 0), 0.36, -44, 44), 0.13)
-    scale = stroke(x, y, arc((-0.36, 0), 0.28, -46, 46), 0.13)
-    return cut(union(body, tail, fin), union(gill, scale, disc(x, y, 0.56, 0.12, 0.1)))
+    gill = stroke(x, y, arc((-0.1, 0), 0.34, -48, 48), 0.14)
+    return cut(union(body, tail, fin), union(gill, disc(x, y, 0.58, 0.1, 0.1)))
 
 
 def _bozkurt(u: Field, v: Field) -> Field:

@@ -16,6 +16,8 @@ from otuken_jax.data.motifs.recipes import Recipe, form_values
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.table import PIERCED_HOSTS
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.marching_cubes import field_to_mesh
+from otuken_jax.geometry.surface_mesh import SurfaceMesh
 
 SMALLEST_SCALE = 0.9  # of the augmentation
 THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
@@ -190,6 +192,14 @@ def sample_surface(
         "normals": normals.astype(np.float32),
         "colors": surface_colors(shape, points),
     }
+
+
+def solid_mesh(recipe: Recipe, resolution: int, coarsest: int) -> SurfaceMesh:
+    """The closed mesh of a recipe at a resolution, with its colours."""
+    sdf = build_fields(recipe, resolution, coarsest=coarsest).sdf
+    bare = field_to_mesh(-sdf)
+    colors = surface_colors(Shape(recipe, coarsest), bare.vertices)
+    return SurfaceMesh(bare.vertices, bare.faces, colors)
 
 
 def surface_colors(shape: Shape, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:

@@ -1,0 +1,115 @@
+"""Pictures of the library: a motif flat or on a host, and a contact sheet of every group."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
+from otuken_jax.data.motifs.drawing import GROUPS
+from otuken_jax.data.motifs.fields import MOTIFS, motif_field
+from otuken_jax.data.motifs.hosts import HOSTS
+from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.styles import STYLES
+from otuken_jax.data.motifs.table import styles_of
+from otuken_jax.errors import UserError
+from otuken_jax.geometry.mesh_io import write_atomic
+from otuken_jax.geometry.render import contact_sheet, save_png
+
+COLUMNS, PICTURE = 5, 190
+INK, PAPER = (27, 42, 107), (244, 241, 232)
+INTRODUCTION = """# Motifler / Motifs
+
+{count} motif, {hosts} obje, {styles} üslup. Her motif [-1, 1]² üzerinde işaretli bir uzaklık
+alanıdır ve objenin haritasına (u, v) oturur. Şekiller genel bilgiden çizilmiştir; bu sayfayı
+`python -m otuken_jax.motifs sheets --out docs` yazar.
+
+{count} motifs, {hosts} hosts, {styles} styles. Each motif is a signed distance field on [-1, 1]²
+that sits on the chart (u, v) of a host. The shapes are drawn from general knowledge; this page is
+written by `python -m otuken_jax.motifs sheets --out docs`.
+"""
+
+
+def flat_picture(name: str, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """One cell of a motif, ink on paper, with smooth edges."""
+    c = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
+    field = motif_field(name, *np.meshgrid(c, c, indexing="ij")).T[::-1]
+    cover = np.clip(0.5 - field * (size / 2), 0, 1)[..., None]
+    return np.rint(cover * INK + (1 - cover) * PAPER).astype(np.uint8)
+
+
+def recipe_of(
+    motif: str,
+    host: str,
+    style: str | None = None,
+    *,
+    palette: int = 0,
+    technique: str | None = None,
+    layout: str = "row",
+) -> Recipe:
+    """A recipe by its names, in the middle form; the style by the table if none is given.
+
+    Raises:
+        UserError: a name is unknown, or the palette's number too high.
+    """
+    if style is None:
+        known = styles_of(host, motif) if host in HOSTS else ()
+        style = known[0] if known else next(iter(STYLES))
+    asked = {
+        "host": (host, HOSTS),
+        "style": (style, STYLES),
+        "technique": (technique, TECHNIQUES),
+        "layout": (layout, LAYOUTS),
+    }
+    for kind, (name, registry) in asked.items():
+        if name is not None and name not in registry:
+            raise UserError(f"no {kind} {name!r}; choose among {', '.join(registry)}")
+    if not 0 <= palette < len(STYLES[style].palettes):
+        raise UserError(f"{style} has palettes 0 to {len(STYLES[style].palettes) - 1}")
+    return Recipe(host, motif, style, palette, (1, 1, 1), 0, technique, layout)
+
+
+def write_sheets(directory: Path) -> list[Path]:
+    """Writes motifs.md and a contact sheet of every group beside it; returns the paths."""
+    page = directory / "motifs.md"
+    paths = [page]
+    sections = [INTRODUCTION.format(count=len(MOTIFS), hosts=len(HOSTS), styles=len(STYLES))]
+    for group, (turkish, english) in GROUPS.items():
+        names = [name for name, motif in MOTIFS.items() if motif.group == group]
+        path = directory / "motifs" / f"{group}.png"
+        images = [flat_picture(name, PICTURE) for name in names]
+        captions = [f"{MOTIFS[name].name}\n{MOTIFS[name].english}" for name in names]
+        sheet = contact_sheet(images, captions, COLUMNS)
+        save_png(sheet.quantize(64, dither=Image.Dither.NONE), path)
+        paths.append(path)
+        sections.append(f"\n## {turkish} / {english}\n\n![{turkish}](motifs/{group}.png)\n")
+        sections.append("| ad | motif | anlam | name | meaning |\n|---|---|---|---|---|")
+        sections += [
+            f"| `{name}` | {m.name} | {m.meaning} | {m.english} | {m.meaning_english} |"
+            for name, m in MOTIFS.items()
+            if m.group == group
+        ]
+    sections.append(_table_of_uses())
+    write_atomic(page, ("\n".join(sections) + "\n").encode())
+    return paths
+
+
+def _table_of_uses() -> str:
+    """Which style puts which motifs on which hosts, in Markdown."""
+    lines = [
+        "\n## Hangi motif, hangi obje, hangi üslup / What goes with what\n",
+        "| üslup | style | objeler / hosts | motifler / motifs |\n|---|---|---|---|",
+    ]
+    for name, style in STYLES.items():
+        pairs = [p for p in product(HOSTS, MOTIFS) if name in styles_of(*p)]
+        hosts = ", ".join(HOSTS[host].name for host in dict.fromkeys(host for host, _ in pairs))
+        used = {motif for _, motif in pairs}
+        motifs = ", ".join(motif.name for key, motif in MOTIFS.items() if key in used)
+        lines.append(f"| {style.name} | {style.english} | {hosts} | {motifs} |")
+    kinds = [("uygulama", "technique", TECHNIQUES), ("düzen", "layout", LAYOUTS)]
+    for turkish, english, registry in kinds:
+        lines.append(f"\n| ad | {turkish} | {english} |\n|---|---|---|")
+        lines += [f"| `{key}` | {a.name} | {a.english} |" for key, a in registry.items()]
+    return "\n".join(lines)

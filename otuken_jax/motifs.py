@@ -1,0 +1,147 @@
+"""The motif library on the command line.
+
+python -m otuken_jax.motifs list
+python -m otuken_jax.motifs render lale --host vazo --style iznik --out lale.png
+python -m otuken_jax.motifs build --count 1000 --resolution 64 --seed 0 --out data --meshes glb
+python -m otuken_jax.motifs sheets --out docs
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from otuken_jax.errors import UserError, run_command
+
+SMALLEST, LARGEST = 16, 256  # resolutions that make sense
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m otuken_jax.motifs",
+        description="The library of Turkish motifs: lists it, draws it, builds data sets of it.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="names of all motifs, hosts and styles")
+
+    render = commands.add_parser("render", help="a picture of a motif, flat or on a host")
+    add = render.add_argument
+    add("name", help="a motif of `list`")
+    add("--host", help="put it on this object")
+    add("--style", help="in this style (default: the first that puts the motif on the host)")
+    add("--technique", help="relief, engraving, color or pierced (default: the style's own)")
+    add("--layout", default="row", help="row, border, allover or medallion (default row)")
+    add("--palette", type=int, default=0, help="number of the style's palette (default 0)")
+    add("--resolution", type=int, default=96, help="of the shape (default 96)")
+    add("--out", help="PNG file (default: NAME.png)")
+
+    build = commands.add_parser("build", help="a data set for training")
+    add = build.add_argument
+    add("--count", type=int, required=True, help="training shapes; a 20th of it more each as val "
+        "and heldout_pairs")  # fmt: skip
+    add("--resolution", type=int, default=64, help="of the stored fields (default 64)")
+    add("--seed", type=int, default=0)
+    add("--out", required=True, help="folder; the same command goes on where it was stopped")
+    add("--workers", type=int, help="processes (default: one per CPU; 0: none)")
+    add("--meshes", help="also write every shape as glb, obj, stl or ply")
+
+    sheets = commands.add_parser("sheets", help="motifs.md with a contact sheet of every group")
+    sheets.add_argument("--out", default="docs", help="folder (default docs)")
+    return parser.parse_args(argv)
+
+
+def print_library() -> None:
+    """Motifs by group, hosts and styles, with their Turkish and English names."""
+    from otuken_jax.data.motifs.drawing import GROUPS
+    from otuken_jax.data.motifs.fields import MOTIFS
+    from otuken_jax.data.motifs.hosts import HOSTS
+    from otuken_jax.data.motifs.styles import STYLES
+
+    for group, titles in GROUPS.items():
+        print(" / ".join(titles))
+        for name, motif in MOTIFS.items():
+            if motif.group == group:
+                print(f"  {name:<14} {motif.name:<24} {motif.english}")
+    print("Objeler / Hosts")
+    for name, host in HOSTS.items():
+        print(f"  {name:<14} {host.name}")
+    print("Üsluplar / Styles")
+    for name, style in STYLES.items():
+        print(f"  {name:<14} {style.name:<24} {style.english}")
+
+
+def render(arguments: argparse.Namespace) -> Path:
+    """Draws a motif; UserError for a name that the library lacks."""
+    from otuken_jax.data.motifs.fields import MOTIFS
+    from otuken_jax.data.motifs.shapes import solid_mesh
+    from otuken_jax.data.motifs.sheets import flat_picture, recipe_of
+    from otuken_jax.geometry.render import render_mesh, save_png
+
+    if arguments.name not in MOTIFS:
+        raise UserError(f"no motif {arguments.name!r}; `list` shows all {len(MOTIFS)}")
+    out = Path(arguments.out or f"{arguments.name}.png")
+    if arguments.host is None:
+        save_png(flat_picture(arguments.name, 512), out)
+        return out
+    _check_resolution(arguments.resolution)
+    recipe = recipe_of(
+        arguments.name,
+        arguments.host,
+        arguments.style,
+        palette=arguments.palette,
+        technique=arguments.technique,
+        layout=arguments.layout,
+    )
+    mesh = solid_mesh(recipe, arguments.resolution, min(32, arguments.resolution))
+    save_png(render_mesh(mesh), out)
+    return out
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Builds a data set of the whole library."""
+    from otuken_jax.data.build import build_motif_dataset
+
+    _check_resolution(arguments.resolution)
+    if arguments.count < 1:
+        raise UserError(f"--count is {arguments.count}; give at least 1")
+    others = -(-arguments.count // 20)
+    manifest = build_motif_dataset(
+        arguments.out,
+        num_shapes=arguments.count,
+        resolution=arguments.resolution,
+        num_points=2048,
+        seed=arguments.seed,
+        coarsest=min(32, arguments.resolution),
+        num_val=others,
+        num_heldout=others,
+        num_workers=arguments.workers,
+        meshes=arguments.meshes,
+    )
+    for name, split in manifest["splits"].items():
+        size = sum(file["bytes"] for file in split["files"].values())
+        print(f"{name}: {split['count']} shapes, {size / 1e6:.1f} MB")
+
+
+def _check_resolution(resolution: int) -> None:
+    if not SMALLEST <= resolution <= LARGEST:
+        raise UserError(f"--resolution is {resolution}; give {SMALLEST} to {LARGEST}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    if arguments.command == "list":
+        print_library()
+    elif arguments.command == "render":
+        print(render(arguments))
+    elif arguments.command == "build":
+        build(arguments)
+    else:
+        from otuken_jax.data.motifs.sheets import write_sheets
+
+        for path in write_sheets(Path(arguments.out)):
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,47 @@
+"""The motif library's command line."""
+
+import pytest
+from PIL import Image
+
+from otuken_jax import motifs
+from otuken_jax.data.motifs.fields import MOTIFS
+from otuken_jax.errors import UserError
+
+
+def test_list_names_everything(capsys):
+    assert motifs.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(motif.name in shown and motif.english in shown for motif in MOTIFS.values())
+    assert "taçkapı" in shown
+    assert "Lale Devri" in shown
+
+
+def test_render_draws_a_flat_motif(tmp_path):
+    out = tmp_path / "lale.png"
+    motifs.main(["render", "lale", "--out", str(out)])
+    dark = sum(Image.open(out).convert("1").histogram()[:1]) / 512**2
+    assert 0.3 < dark < 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["render", "papatya"], "no motif 'papatya'"),
+        (["render", "lale", "--host", "kupa"], "no host 'kupa'"),
+        (["render", "lale", "--host", "vazo", "--palette", "9"], "palettes 0 to 2"),
+        (["build", "--count", "0", "--out", "x"], "at least 1"),
+        (["build", "--count", "2", "--resolution", "8", "--out", "x"], "--resolution is 8"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(arguments, message):
+    with pytest.raises(UserError, match=message):
+        motifs.main(arguments)
+
+
+def test_the_sheets_show_every_motif(tmp_path):
+    motifs.main(["sheets", "--out", str(tmp_path)])
+    page = (tmp_path / "motifs.md").read_text(encoding="utf-8")
+    assert all(motif.meaning in page and motif.meaning_english in page for motif in MOTIFS.values())
+    sheets = list((tmp_path / "motifs").glob("*.png"))
+    assert len(sheets) == 7
+    assert all(sheet.stat().st_size < 300_000 for sheet in sheets)
