@@ -5,11 +5,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from otuken_jax.conventions import grid_points
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.sampling import sample_points_from_meshes
 from otuken_jax.geometry.surface import smooth_gradient, surface_nets
+from otuken_jax.losses.chamfer import chamfer_distance
 
 extract = jax.jit(surface_nets)
 extract_roomy = jax.jit(functools.partial(surface_nets, capacity=20))
@@ -166,3 +169,36 @@ def test_smooth_gradient_blurs_the_gradient_alone():
     np.testing.assert_allclose(gradient.sum(), 1, rtol=1e-6)
     np.testing.assert_allclose(gradient[2:5, 3, 3], [1 / 16, 1 / 8, 1 / 16], rtol=1e-6)
     assert float(jnp.abs(gradient[0]).max()) == 0
+
+
+@pytest.mark.slow
+def test_chamfer_turns_a_sphere_into_a_torus():
+    """By smoothed gradients; measured: chamfer -94 %, IoU 0.88."""
+    resolution, points = 24, 2048
+    target = sample_points_from_meshes(
+        surface_nets(jnp.asarray(shapes(64)["torus"], jnp.float32)[None]).meshes,
+        points,
+        jax.random.key(1),
+    )[0]
+    optimizer = optax.adam(0.01)
+
+    def loss(field, key):
+        meshes = surface_nets(smooth_gradient(field, 2)).meshes
+        return chamfer_distance(sample_points_from_meshes(meshes, points, key)[0], target)[0]
+
+    @jax.jit
+    def step(field, state, key):
+        value, gradient = jax.value_and_grad(loss)(field, key)
+        updates, state = optimizer.update(gradient, state)
+        return field + updates, state, value
+
+    ball = 0.5 - np.linalg.norm(grid_points(resolution), axis=-1)
+    field = jnp.asarray(ball, jnp.float32)[None]
+    state = optimizer.init(field)
+    losses = []
+    for number in range(80):
+        field, state, value = step(field, state, jax.random.fold_in(jax.random.key(0), number))
+        losses.append(float(value))
+    assert losses[-1] < 0.1 * losses[0]
+    made, true = np.asarray(field[0]) > 0, shapes(resolution)["torus"] > 0
+    assert (made & true).sum() / (made | true).sum() >= 0.7
