@@ -98,6 +98,15 @@ def get_config() -> ConfigDict:
     loss.relief = 1.0
     loss.color = 0.5
     loss.head_decay = 0.5
+    # On the surface of the predicted field, in voxels; 0 leaves a term out.
+    surface = loss.surface = ConfigDict()
+    surface.chamfer = 0.0
+    surface.normals = 0.0
+    surface.edge = 0.0
+    surface.laplacian = 0.0
+    surface.points = 8192  # drawn on each surface, also in validation
+    surface.min_iou = 0.5  # of a sample, before which it has no surface
+    surface.smoothing = 3  # passes of blur of the field's gradient
 
     config.mesh = ConfigDict()
     config.mesh.data = -1  # -1: all devices that fsdp leaves
@@ -108,6 +117,8 @@ def get_config() -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every = 10  # steps
+    # Converted PointNet++ weights: validation then logs P-FID, not its substitute fd_d2.
+    config.log.pointnet_weights = ""
     config.log.prompts = (
         "İznik üslubunda lale motifli vazo",
         "Selçuklu üslubunda sekiz köşeli yıldız motifli kümbet",

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from otuken_jax.errors import UserError
 from otuken_jax.losses.field import LossWeights
+from otuken_jax.losses.surface import SurfaceWeights
 from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import ModelConfig
 from otuken_jax.models.point_e import PointEEncoderConfig
@@ -145,11 +146,12 @@ def optimizer_config(config: ConfigDict) -> OptimizerConfig:
 
 
 def step_config(config: ConfigDict) -> StepConfig:
-    data, loss = config.data, config.train.loss
+    data, loss = config.data, config.train.loss.to_dict()
+    surface = SurfaceWeights(**loss.pop("surface"))
     return StepConfig(
         rotation_range=data.rotation_range,
         scale_range=tuple(data.scale_range),
         jitter_strength=data.jitter_strength,
         chart_teaching=config.train.chart_teaching,
-        loss=LossWeights(**loss.to_dict()),
+        loss=LossWeights(**loss, surface=surface),
     )

@@ -54,19 +54,6 @@ def splits_of(directory: Path) -> list[str]:
     return names
 
 
-def load_pointnet(folder: str):
-    """A PointNet++ from a folder that `porting` wrote."""
-    from flax import nnx
-
-    from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
-    from otuken_jax.models.weights import load_weights, read_card
-
-    config = PointNet2Config(**read_card(folder, "point-e/pointnet").config)
-    model = nnx.eval_shape(lambda: PointNet2(config, rngs=nnx.Rngs(0)))
-    load_weights(model, folder, network="point-e/pointnet")
-    return model
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if arguments.limit is not None and arguments.limit < 1:
@@ -82,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from otuken_jax.evaluation.run import Evaluation
     from otuken_jax.generation import Generator
     from otuken_jax.geometry.mesh_io import write_atomic
+    from otuken_jax.metrics_frechet import load_pointnet
     from otuken_jax.training.checkpoints import load_model
 
     for split in splits:

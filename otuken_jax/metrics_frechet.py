@@ -6,6 +6,7 @@ under names of their own (FD-D2, IS-D2): their values compare with nothing but e
 """
 
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,8 @@ from jaxtyping import Array, Float
 from scipy import linalg, special
 from scipy.cluster.vq import kmeans2
 
-from otuken_jax.models.pointnet2 import PointNet2
+from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
+from otuken_jax.models.weights import load_weights, read_card
 
 D2_PAIRS, D2_BINS, D2_CLUSTERS = 20_000, 32, 16
 BATCH_SIZE = 64  # of the published evaluation; a cloud's place in its batch matters a little
@@ -27,6 +29,18 @@ class Statistics(NamedTuple):
 
     mean: Float[np.ndarray, " f"]
     cov: Float[np.ndarray, "f f"]
+
+
+def load_pointnet(folder: str | Path) -> PointNet2:
+    """A PointNet++ from a folder that `porting` wrote.
+
+    Raises:
+        UserError: the folder holds no such weights, or not intact.
+    """
+    config = PointNet2Config(**read_card(folder, "point-e/pointnet").config)
+    model = nnx.eval_shape(lambda: PointNet2(config, rngs=nnx.Rngs(0)))
+    load_weights(model, folder, network="point-e/pointnet")
+    return model
 
 
 def normalize_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b n 3"]:

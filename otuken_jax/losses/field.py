@@ -1,6 +1,6 @@
 """Losses on the predicted field, its chart and its colours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from otuken_jax.conventions import occupancy_target, voxel_size
+from otuken_jax.losses.surface import SurfaceWeights
 from otuken_jax.models.decoder import StageOutput
 from otuken_jax.models.ornament import RELIEF_UNIT
 
@@ -26,6 +27,7 @@ class LossWeights:
     relief: float = 1.0
     color: float = 0.5
     head_decay: float = 0.5
+    surface: SurfaceWeights = field(default_factory=SurfaceWeights)
 
 
 def soft_dice(probs: Float[Array, "b n"], target: Float[Array, "b n"]) -> Float[Array, " b"]:

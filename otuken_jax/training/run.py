@@ -18,6 +18,7 @@ from otuken_jax.data.records import read_manifest
 from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
+from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import processes
@@ -215,6 +216,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
             "num_points": config.model.point_encoder.num_points,
         }
     }
+    pointnet_weights = config.log.pointnet_weights
     return Otuken3DTrainer(
         model,
         train_loader,
@@ -234,6 +236,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         seed=config.train.seed,
         meta=meta,
         pictures=PromptPictures(tuple(config.log.prompts)) if config.log.prompts else None,
+        pointnet=load_pointnet(pointnet_weights) if pointnet_weights else None,
     )
 
 

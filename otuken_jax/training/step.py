@@ -3,17 +3,19 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from otuken_jax.data.augment import augment
+from otuken_jax.geometry.surface import surface_nets
 from otuken_jax.losses.field import LossWeights, iou, total_loss
+from otuken_jax.losses.surface import compare, surface_terms, weighted
 from otuken_jax.models.decoder import KnownChart, StageOutput
 from otuken_jax.models.parameters import ModelDef, Params
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
@@ -76,7 +78,7 @@ def loss_fn(
     key: Array,
     knobs: dict[str, Array],
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Loss of one batch and its terms. `knobs`: scalars that change by step."""
+    """Loss of one batch and its metrics. `knobs`: scalars that change by step."""
     model = modeldef.bind(frozen | params)
     augment_key, teach_key = jax.random.split(key)
     resolutions = model.config.decoder.stage_resolutions[: stage + 1]
@@ -88,7 +90,16 @@ def loss_fn(
     }
     outputs = model(batches[-1], stage=stage, alpha=knobs["alpha"], known=known)
     loss, terms = total_loss(outputs, batches, config.loss, knobs["band_weight"])
-    return loss, terms | {"iou": jnp.mean(iou(outputs[-1].field, batches[-1]["sdf"]))}
+    field, sdf = outputs[-1].field, batches[-1]["sdf"]
+    overlap = iou(field, sdf)
+    metrics = {f"loss/{k}": v for k, v in terms.items()} | {"iou": jnp.mean(overlap)}
+    surface = config.loss.surface
+    if surface.any:
+        draw_key = jax.random.fold_in(teach_key, 1)
+        terms = surface_terms(field, sdf, overlap, surface, draw_key)
+        loss += weighted(terms, surface)
+        metrics |= {f"surface/{k}": v for k, v in terms.items()}
+    return loss, metrics
 
 
 def part_norms(grads: Params) -> Metrics:
@@ -124,26 +135,37 @@ def make_train_step(
     )
     def train_step(state, frozen, batch, key, knobs):
         key = jax.random.fold_in(key, state.step)
-        (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, frozen, modeldef, stage, config, batch, key, knobs
         )
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: knobs["rate_scale"] * u, updates)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss} | {f"loss/{k}": v for k, v in terms.items() if k != "iou"}
-        metrics |= {"iou": terms["iou"], "grad_norm": optax.tree.norm(grads)} | part_norms(grads)
+        metrics |= {"loss": loss, "grad_norm": optax.tree.norm(grads)} | part_norms(grads)
         return TrainState(params, opt_state, state.step + 1), metrics
 
     return train_step
 
 
+@no_type_check  # arrays of the device or of the host
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EvalSums:
+    """Sums over the samples of a batch that count, and points on their surfaces."""
+
+    fields: Metrics  # over all samples; their number is `count`
+    surfaces: Metrics  # over samples with a surface; likewise
+    made: Float[Array, "b p 3"]
+    true: Float[Array, "b p 3"]
+    usable: Bool[Array, " b"]  # which of these clouds are of a surface
+
+
 def make_eval_step(
     modeldef: ModelDef, stage: int, config: StepConfig, mesh: Mesh
-) -> Callable[[Params, Batch, Array], Metrics]:
+) -> Callable[[Params, Batch, Array], EvalSums]:
     """`step(params, batch, valid) -> sums`: canonical pose, alpha 1, no true charts.
 
-    `valid` [b] is 0 for samples that only fill up the last batch. Returns weighted sums and their
-    number, so that batches add up.
+    `valid` [b] is 0 for samples that only fill up the last batch.
     """
 
     @functools.partial(
@@ -166,6 +188,22 @@ def make_eval_step(
 
         values = jax.vmap(sample_terms)(vars(output), grid)
         values["iou"] = iou(output.field, grid["sdf"])
-        return {k: jnp.sum(v * valid) for k, v in values.items()} | {"count": jnp.sum(valid)}
+        made, true = surface_nets(output.field), surface_nets(-grid["sdf"])
+        usable = made.usable & true.usable & (valid > 0)
+        compared = compare(made, true, config.loss.surface.points, jax.random.key(0))
+        surfaces = {
+            "chamfer_l2_squared": compared.chamfer,
+            "normal_consistency": 1 - compared.normals / 2,
+        }
+        ones = jnp.ones_like(valid)
+        return EvalSums(
+            fields={k: jnp.sum(v * valid) for k, v in (values | {"count": ones}).items()},
+            surfaces={
+                k: jnp.sum(jnp.where(usable, v, 0)) for k, v in (surfaces | {"count": ones}).items()
+            },
+            made=compared.made,
+            true=compared.true,
+            usable=usable,
+        )
 
     return eval_step

@@ -18,6 +18,7 @@ from otuken_jax.compile_cache import release_compile_memory
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
+from otuken_jax.models.pointnet2 import PointNet2
 from otuken_jax.training import processes, sharding
 from otuken_jax.training.batches import BatchPreparer, pad_batch
 from otuken_jax.training.checkpoints import Checkpoints, check_same_model
@@ -38,6 +39,7 @@ from otuken_jax.training.step import (
     make_train_step,
     split_params,
 )
+from otuken_jax.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ class Otuken3DTrainer:
         mesh: device mesh; None puts everything on one "data" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;
             the log is None in all processes but one.
+        pointnet: for P-FID at every validation; without it `fd_d2` is logged in its place.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Otuken3DTrainer:
         seed: int = 0,
         meta: dict[str, Any] | None = None,
         pictures=None,
+        pointnet: PointNet2 | None = None,
     ) -> None:
         self.model = model
         self.train_loader = train_loader
@@ -129,6 +133,7 @@ class Otuken3DTrainer:
         self.key = jax.random.key(seed)
         self.meta = meta or {}
         self.pictures = pictures
+        self.pointnet = pointnet
         self.progress = Progress()
         self.step = 0
         self.interrupted = False
@@ -271,7 +276,7 @@ class Otuken3DTrainer:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             # A term tells more than the sum and the gradients that follow from it.
-            terms = [name for name in bad if name.startswith("loss/")] or bad
+            terms = [name for name in bad if name.startswith(("loss/", "surface/"))] or bad
             good = "none was saved yet"
             if self.last_checkpoint is not None:
                 good = f"{self._checkpoints.directory / str(self.last_checkpoint)}"
@@ -293,7 +298,8 @@ class Otuken3DTrainer:
         return plateau.learning_rate if plateau else self.optimizer_config.learning_rate
 
     def validate(self, loader: Iterable | None = None) -> dict[str, float]:
-        """Means over the validation set at the active stage: alpha 1, canonical pose."""
+        """Measures on the validation set at the active stage, see `Validation`; alpha 1,
+        canonical pose."""
         loader = self.val_loader if loader is None else loader
         if loader is None:
             return {}
@@ -302,7 +308,7 @@ class Otuken3DTrainer:
             # One compilation per stage; older stages' are not needed again.
             step = make_eval_step(modeldef, self.model.stage, self.step_config, self.mesh)
             self._eval_steps = {modeldef: step}
-        sums: dict[str, float] = {}
+        sums = Validation(self.pointnet)
         size = None
         for batch in loader:
             batch = self.preparer(batch)
@@ -310,10 +316,8 @@ class Otuken3DTrainer:
             batch, valid = pad_batch(batch, size)
             put = sharding.put_batch(self.mesh, batch | {"valid": valid})
             valid = put.pop("valid")
-            values = jax.device_get(self._eval_steps[modeldef](params, put, valid))
-            sums = {k: sums.get(k, 0.0) + float(v) for k, v in values.items()}
-        count = sums.pop("count")
-        return {k: v / count for k, v in sums.items()}
+            sums.add(self._eval_steps[modeldef](params, put, valid))
+        return sums.metrics()
 
     # The whole run
 

@@ -22,6 +22,7 @@ from otuken_jax.evaluation.examples import ALL_WORDS, FULL_WORDS, Example, Volum
 from otuken_jax.evaluation.measures import Measured, SetMeasure
 from otuken_jax.evaluation.run import CEILING, FLOOR, Evaluation
 from otuken_jax.generation import Generator
+from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
 from otuken_jax.models.weights import Card
 from otuken_jax.training.run import build_trainer
@@ -248,7 +249,7 @@ def test_a_pointnet_gives_the_published_names(tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     card = Card("point-e/pointnet", dataclasses.asdict(config), "", {}, "", "float32", 0, [], 1)
     (tmp_path / "card.json").write_text(json.dumps(dataclasses.asdict(card)))
-    measure = SetMeasure(evaluate.load_pointnet(str(tmp_path)))
+    measure = SetMeasure(load_pointnet(tmp_path))
     clouds = np.random.default_rng(0).normal(size=(6, 600, 3))
     sets = measure(clouds * [1, 1, 0.2], clouds, 0)
     assert set(sets) == {"p_fid", "p_is"}

@@ -52,9 +52,15 @@ def make_step(config, stage: int, size: int):
     return dry.step, state, {n: params[n] for n in frozen}, batch, jax.random.key(0), knobs
 
 
+SURFACE = [
+    f"--config.train.loss.surface.{x}=1.0" for x in ("chamfer", "normals", "edge", "laplacian")
+]
+
+
+@pytest.mark.parametrize("overrides", [[], SURFACE], ids=["field", "surface"])
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_train_step_lowers_for_accelerators(platform):
-    dry = dry_step(load_config(TINY), 1, 2, one_device_mesh())
+def test_train_step_lowers_for_accelerators(platform, overrides):
+    dry = dry_step(load_config(TINY, overrides), 1, 2, one_device_mesh())
     exported = jax.export.export(dry.step, platforms=[platform])(*dry.arguments)
     assert exported.platforms == (platform,)
     assert "convolution" in exported.mlir_module()
@@ -92,9 +98,10 @@ def test_bfloat16_follows_float32():
 
 
 def test_one_batch_is_overfitted():
-    config = load_config(
-        TINY, ["--config.optim.learning_rate=0.01", "--config.data.rotation_range=0.0"]
-    )
+    """With the surface terms on: they join in once the field has a surface."""
+    overrides = ["optim.learning_rate=0.01", "data.rotation_range=0.0"]
+    overrides += [f"train.loss.surface.{x}" for x in ("chamfer=0.1", "normals=0.1", "points=256")]
+    config = load_config(TINY, [f"--config.{o}" for o in overrides])
     step, state, frozen, batch, key, knobs = make_step(config, 0, 2)
     c = (np.arange(12) + 0.5) / 6 - 1
     x, y, z = np.meshgrid(c, c, c, indexing="ij")
@@ -102,9 +109,13 @@ def test_one_batch_is_overfitted():
     sdf = np.clip(np.round(np.stack(shapes) / (8 / 6) * 127), -127, 127).astype(np.int8)
     batch |= {"sdf": sdf, "host_sdf": sdf}
     batch |= {"has_chart": np.zeros(2, bool)}
-    for _ in range(120):
+    for number in range(120):
         state, metrics = step(state, frozen, batch, key, knobs)
+        if number == 0:
+            assert metrics["surface/share"] == metrics["surface/chamfer"] == 0
     assert float(metrics["iou"]) > 0.9
+    assert metrics["surface/share"] == 1
+    assert 0 < float(metrics["surface/chamfer"]) < 0.3
 
 
 @pytest.mark.slow

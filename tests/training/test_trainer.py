@@ -116,7 +116,8 @@ def test_early_stop_ends_the_stage_not_the_run(tiny_config, tmp_path):
 
 @pytest.mark.slow
 def test_one_compilation_per_stage(tiny_data, tmp_path):
-    trainer = run.build_trainer(run_config(tiny_data), tmp_path)
+    surface = ("train.loss.surface.chamfer=1.0", "train.loss.surface.points=64")
+    trainer = run.build_trainer(run_config(tiny_data, *surface), tmp_path)
     counts = []
     step = trainer._train_stage
 
@@ -164,6 +165,8 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
         for path in (tmp_path / "whole/metrics.jsonl", tmp_path / "broken/metrics.jsonl")
     ]
     assert losses[0] == losses[1]
+    lines = map(json.loads, (tmp_path / "whole/metrics.jsonl").read_text().splitlines())
+    assert all("surface_share" in line for line in lines if line["split"] == "val")
 
 
 @pytest.mark.slow

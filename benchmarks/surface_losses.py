@@ -1,0 +1,154 @@
+"""Goes on training a quickstart run with and without each surface term, side by side.
+
+    python benchmarks/surface_losses.py --workdir runs/quickstart --out surface_losses.json \
+        [--steps 80] [none chamfer=1 chamfer=1,normals=1 edge=0.1 laplacian=0.1 ...]
+
+Every variant starts from the run's best checkpoint with a fresh optimizer and sees the same batches
+in the same poses; the run itself is only read. Results go into the JSON file, which a later call
+adds to, and a table of all of them is printed. From words alone (caption and style text),
+canonical pose, validation split; chamfer and normal consistency between 8,192 points on each
+surface (chamfer: squared distances in domain units, both ways added); band IoU and motif accuracy
+over the ornamented shapes: IoU inside the ornament's band, and how often it is highest for the
+right motif among all.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from otuken_jax.config import load_config
+from otuken_jax.data.augment import augment
+from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.shapes import band_region, build_fields
+from otuken_jax.data.records import RecordSource, read_manifest
+from otuken_jax.metrics import iou
+from otuken_jax.models.parameters import split_model, update_model
+from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.run import build_trainer
+from otuken_jax.training.trainer import Otuken3DTrainer
+
+COLUMNS = (
+    "chamfer_l2_squared",
+    "normal_consistency",
+    "iou",
+    "band_iou",
+    "motif_accuracy",
+    "seconds_per_step",
+)
+
+
+def variant_overrides(variant: str) -> list[str]:
+    """`chamfer=1,edge=0.1` as overrides; `none` has none."""
+    if variant == "none":
+        return []
+    return [f"--config.train.loss.surface.{setting}" for setting in variant.split(",")]
+
+
+def make_trainer(workdir: Path, config_name: str, variant: str, rate: float) -> Otuken3DTrainer:
+    """A trainer holding the run's best weights; writes nothing."""
+    overrides = [f"optim.learning_rate={rate}", "optim.warmup_steps=5", "train.fade_fraction=0.0"]
+    overrides += [f"data.directory={workdir / 'data'}", "log.prompts=()"]
+    overrides = [f"--config.{o}" for o in overrides] + variant_overrides(variant)
+    config = load_config(config_name, overrides)
+    config.train.loss.band = config.train.loss.band_final
+    with tempfile.TemporaryDirectory() as nowhere:
+        trainer = build_trainer(config, Path(nowhere))
+    update_model(trainer.model, split_model(load_model(workdir).model)[1])
+    return trainer
+
+
+def train(trainer: Otuken3DTrainer, steps: int) -> float:
+    """Median seconds of a step; the first ones compile."""
+    times = []
+
+    def batches():
+        for _, batch in zip(range(steps), trainer.train_loader, strict=False):
+            times.append(time.perf_counter())
+            yield batch
+
+    trainer.train_epoch(batches())
+    return float(np.median(np.diff(times)[min(3, steps // 2) :]))
+
+
+def ornament(trainer: Otuken3DTrainer, workdir: Path, limit: int) -> dict[str, float]:
+    """Band IoU and motif accuracy on the first `limit` ornamented validation shapes."""
+    manifest = read_manifest(workdir / "data")
+    held = manifest["arguments"]
+    source = RecordSource([workdir / "data" / n for n in manifest["splits"]["val"]["files"]])
+    recipes = [source[i]["recipe"] for i in range(len(source))]
+    modeldef, params = split_model(trainer.model)
+    still = {"rotation_range": 0.0, "scale_range": (1.0, 1.0), "jitter_strength": 0.0}
+
+    @jax.jit
+    def occupancy(params, batch):
+        grid = augment(batch, jax.random.key(0), held["resolution"], **still)
+        return modeldef.bind(params)(grid, stage=trainer.model.stage)[-1].field > 0
+
+    made = np.concatenate([np.asarray(occupancy(params, b)) for b in trainer.val_loader])
+    bands, hits = [], []
+    for grid, stored in zip(made, recipes, strict=True):
+        if stored["motif"] is None or len(bands) == limit:
+            continue
+        recipe = Recipe.from_dict(stored)
+        region = band_region(recipe, held["resolution"], coarsest=held["coarsest"])
+        scores = {
+            motif: iou(grid[region], fields.sdf[region] < 0)
+            for motif in held["motifs"]
+            for fields in [with_motif(recipe, motif, held)]
+        }
+        bands.append(scores[recipe.motif])
+        hits.append(max(scores, key=scores.get) == recipe.motif)
+    return {"band_iou": float(np.mean(bands)), "motif_accuracy": float(np.mean(hits))}
+
+
+def with_motif(recipe: Recipe, motif: str, held: dict):
+    """The recipe's fields with another motif; made once."""
+    changed = Recipe.from_dict(recipe.to_dict() | {"motif": motif})
+    if changed not in _FIELDS:
+        _FIELDS[changed] = build_fields(changed, held["resolution"], coarsest=held["coarsest"])
+    return _FIELDS[changed]
+
+
+_FIELDS: dict = {}
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """A Markdown table."""
+    lines = [f"| terms | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, row in results.items():
+        cells = " | ".join(f"{row[c]:.5f}" if c in row else "-" for c in COLUMNS)
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--config", default="quickstart")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--shapes", type=int, default=96, help="for band IoU and motif accuracy")
+    parser.add_argument("variants", nargs="*", default=["none", "chamfer=1"])
+    arguments = parser.parse_args()
+    results = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
+    for variant in arguments.variants:
+        trainer = make_trainer(
+            arguments.workdir, arguments.config, variant, arguments.learning_rate
+        )
+        row = {}
+        if arguments.steps:
+            row["seconds_per_step"] = train(trainer, arguments.steps)
+        row |= trainer.validate() | ornament(trainer, arguments.workdir, arguments.shapes)
+        results[variant if arguments.steps else "checkpoint"] = row
+        arguments.out.write_text(json.dumps(results, indent=2))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

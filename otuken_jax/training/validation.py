@@ -1,0 +1,61 @@
+"""A pass over the validation set: means over shapes, and the Frechet distance of the set."""
+
+import jax
+import numpy as np
+
+from otuken_jax import metrics_frechet
+from otuken_jax.models.pointnet2 import PointNet2
+from otuken_jax.training.step import EvalSums
+
+FRECHET_POINTS = 4096  # of the published P-FID
+
+
+class Validation:
+    """Collects the sums of batches.
+
+    Args:
+        pointnet: gives P-FID; None its substitute `fd_d2`, the Frechet distance of D2 histograms,
+            which is not comparable with it.
+    """
+
+    def __init__(self, pointnet: PointNet2 | None) -> None:
+        self.pointnet = pointnet
+        self.fields: dict[str, float] = {}
+        self.surfaces: dict[str, float] = {}
+        self.made: list[np.ndarray] = []
+        self.true: list[np.ndarray] = []
+
+    def add(self, batch: EvalSums) -> None:
+        """Adds one batch."""
+        batch = jax.device_get(batch)
+        for total, values in ((self.fields, batch.fields), (self.surfaces, batch.surfaces)):
+            total.update({k: total.get(k, 0.0) + float(v) for k, v in values.items()})
+        for clouds, values in ((self.made, batch.made), (self.true, batch.true)):
+            clouds.append(values[batch.usable, :FRECHET_POINTS])
+
+    def metrics(self) -> dict[str, float]:
+        """Means over all shapes; over shapes with a surface the chamfer distance (domain units,
+        squared, both ways added), the normal consistency and the Frechet distance.
+
+        `surface_share` says how many have a surface that fits its buffers. What needs surfaces is
+        left out where there is none, the Frechet distance where there are fewer than two.
+        """
+        count, with_surface = self.fields["count"], self.surfaces["count"]
+        means = {k: v / count for k, v in self.fields.items() if k != "count"}
+        means["surface_share"] = with_surface / count
+        if with_surface:
+            means |= {k: v / with_surface for k, v in self.surfaces.items() if k != "count"}
+        if with_surface >= 2:
+            means |= self._frechet()
+        return means
+
+    def _frechet(self) -> dict[str, float]:
+        made, true = np.concatenate(self.made), np.concatenate(self.true)
+        if self.pointnet is None:
+            name, features = "fd_d2", map(metrics_frechet.d2_histograms, (made, true))
+        else:
+            name = "p_fid"
+            features = (
+                metrics_frechet.features_and_probs(self.pointnet, c)[0] for c in (made, true)
+            )
+        return {name: max(metrics_frechet.p_fid(*features), 0.0)}
