@@ -41,8 +41,8 @@ def meshes(tmp_path_factory):
     return folder / "data"
 
 
-def settings(source, tmp_path):
-    words = (f"source={source}", f"directory={tmp_path / 'motifs'}", "batch_size=4")
+def settings(source, tmp_path, batch_size=4):
+    words = (f"source={source}", f"directory={tmp_path / 'motifs'}", f"batch_size={batch_size}")
     return load_config(str(TINY), [f"--config.data.{word}" for word in words])
 
 
@@ -97,9 +97,11 @@ def test_data_that_does_not_fit_is_one_line(meshes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_on_meshes_trains_and_resumes(meshes, tmp_path):
-    config = settings(f"motifs:0.5,{meshes}:0.5", tmp_path)
-    trainer = run.train(config, tmp_path / "run")
-    assert trainer.step > 0
-    assert np.isfinite(trainer.validate()["loss"])
-    assert run.train(config, tmp_path / "run").step == trainer.step
+def test_a_run_on_meshes_and_motifs_trains(meshes, tmp_path):
+    config = settings(f"motifs:0.5,{meshes.parent / 'coarse'}:0.5", tmp_path, batch_size=8)
+    config.model.voxel_size = 8  # the first stage alone
+    config.train.stage_epochs = (1,)
+    trainer = run.build_trainer(config, tmp_path / "run")
+    metrics = trainer.train_epoch()
+    assert trainer.step == trainer.train_loader.steps_per_epoch
+    assert np.isfinite(list(metrics.values())).all()
