@@ -5,6 +5,8 @@ VENV ?= .venv
 WORKDIR ?= runs/quickstart
 SLOW ?= tests
 BIN := $(VENV)/bin
+# Two files at a time: most of a test is one thread that compiles.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: quickstart test lint slow-test tree-mode-test clean
 .DELETE_ON_ERROR:
@@ -12,15 +14,14 @@ BIN := $(VENV)/bin
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m otuken_jax.quickstart --workdir $(WORKDIR)
 
-# Two tests at a time: most of a test is one thread that compiles.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 slow-test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow $(SLOW)
+	$(PYTEST) -m slow $(SLOW)
 
 tree-mode-test: $(VENV)/.installed-test
-	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(BIN)/python -m pytest tests/models tests/training
+	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(PYTEST) tests/models tests/training
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

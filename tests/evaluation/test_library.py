@@ -48,13 +48,9 @@ def test_a_swapped_host_is_found(candidates, number):
 
 
 def test_another_host_takes_the_ornament_as_usual():
-    @dataclasses.dataclass(frozen=True)
-    class Applied(Recipe):
-        technique: str | None = None
-
-    recipe = Applied(**vars(VASE), technique="pierced")
+    recipe = dataclasses.replace(VASE, technique="pierced")
     assert on_host(recipe, "vazo").technique == "pierced"
-    assert on_host(recipe, "kase") == Applied(**vars(VASE) | {"host": "kase"})
+    assert on_host(recipe, "kase") == dataclasses.replace(VASE, host="kase")
 
 
 def test_hosts_are_told_apart_on_every_other_voxel_of_fine_grids():

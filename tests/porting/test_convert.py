@@ -346,7 +346,7 @@ def test_export_of_clip_brings_its_temperature(tmp_path):
 
 def test_all_networks_are_registered():
     sizes = ("-textvec", "-imagevec", "-uncond", "")
-    names = ["t5", "clip", "point-e/sdf", *(f"point-e/base40M{size}" for size in sizes)]
+    names = ["t5", "clip", "otuken3d", "point-e/sdf", *(f"point-e/base40M{size}" for size in sizes)]
     names += [f"point-e/{name}" for name in ("base300M", "base1B", "upsample", "pointnet")]
     assert sorted(NETWORKS) == sorted(names)
     assert all(network.name == name and network.configs for name, network in NETWORKS.items())
