@@ -173,15 +173,16 @@ def test_smooth_gradient_blurs_the_gradient_alone():
 
 @pytest.mark.slow
 def test_chamfer_turns_a_sphere_into_a_torus():
-    """By smoothed gradients; measured: chamfer -97 %, IoU 0.91."""
-    resolution, points = 24, 2048
+    """By smoothed gradients; measured with six seeds: chamfer -96 to -99 %, IoU 0.91 to 0.97."""
+    resolution, points, steps = 24, 4096, 120
     target = sample_points_from_meshes(
         surface_nets(jnp.asarray(shapes(64)["torus"], jnp.float32)[None]).meshes,
         points,
         jax.random.key(1),
     )[0]
-    steps = 100
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, steps))
+    # A short memory and bounded values: without them the hole opened or not, by the seed.
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.02, steps), b1=0.5, b2=0.9)
+    bound = 0.15
 
     def loss(field, key):
         meshes = surface_nets(smooth_gradient(field, 3)).meshes
@@ -191,7 +192,7 @@ def test_chamfer_turns_a_sphere_into_a_torus():
     def step(field, state, key):
         value, gradient = jax.value_and_grad(loss)(field, key)
         updates, state = optimizer.update(gradient, state)
-        return field + updates, state, value
+        return jnp.clip(field + updates, -bound, bound), state, value
 
     ball = 0.5 - np.linalg.norm(grid_points(resolution), axis=-1)
     field = jnp.asarray(ball, jnp.float32)[None]
