@@ -160,6 +160,10 @@ class Otuken3DTrainer:
         """Builds the compiled step and the optimizer for the model's stage and frozen parts."""
         frozen = self._frozen_parts(fading=fading)
         modeldef, params = split_model(self.model)
+        # Placed alike every time: other shardings would compile the step once more.
+        params = jax.tree.map(
+            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), params
+        )
         signature = (modeldef, frozen)
         if signature == self._signature:
             # Between epochs the model is the truth: its owner may have loaded other weights.
@@ -171,9 +175,6 @@ class Otuken3DTrainer:
         groups = trainable_groups(params, self.model.stage, frozen, config)
         logger.info("stage %d^3, %s", self.model.voxel_size, describe_groups(params, groups))
         tx = make_optimizer(self.optimizer_config, groups)
-        params = jax.tree.map(
-            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), params
-        )
         trained, fixed = split_params(params, groups)
         opt_state = tx.init(trained)
         if self._state is not None:
