@@ -4,7 +4,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -15,7 +15,13 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as a `UserError`: one line, without the usage before it."""
+    """Keeps the lines of its description, and reports a wrong command line as a `UserError`.
+
+    That is one line, without the usage before it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help shows all options")

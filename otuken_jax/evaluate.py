@@ -9,17 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 RESPONSES, QUICK_RESPONSES = 48, 16  # shapes whose words are changed
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m otuken_jax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m otuken_jax.evaluate", description=__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="the workdir of a training run")
     add("--data", help="a data set, built or prepared (default: the one of the run)")

@@ -25,11 +25,7 @@ TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m otuken_jax.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m otuken_jax.generate", description=__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="the workdir of a training run")
     add("--text", action="append", default=[], help="what to make; repeat for several")

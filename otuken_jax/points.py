@@ -19,11 +19,7 @@ from otuken_jax.errors import Parser, UserError, run_command
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m otuken_jax.points",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m otuken_jax.points", description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to make; English works best")
     source.add_argument("--image", type=Path, help="a picture of one object, plain background")

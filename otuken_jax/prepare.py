@@ -16,15 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import run_command
+from otuken_jax.errors import Parser, run_command
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m otuken_jax.prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m otuken_jax.prepare", description=__doc__)
     add = parser.add_argument
     add("--meshes", type=Path, required=True, help="folder of mesh files, searched through")
     add("--captions", type=Path, required=True, help="CSV or JSON lines: path, text, style_text")

@@ -8,11 +8,10 @@ SOURCE is a file (.safetensors, .safetensors.index.json, .bin, .pt), a folder, o
 OWNER/NAME[@REVISION] on the Hugging Face hub for t5 and clip, the model's own name for Point-E.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 from porting.convert import DTYPES, DifferenceError, convert
 from porting.export import export
 from porting.registry import NETWORKS
@@ -29,9 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def convert_command(argv: list[str]) -> int:
     """`python -m porting NETWORK SOURCE`: exit status 1 where --verify finds a difference."""
-    parser = _parser("")
-    parser.description = __doc__
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = _parser("", description=__doc__)
     parser.add_argument("network", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("source", metavar="SOURCE", help="file, folder or published name")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -81,8 +78,8 @@ def table_command(argv: list[str]) -> int:
     return 0
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m porting {command}".rstrip())
+def _parser(command: str, **options: str) -> Parser:
+    return Parser(prog=f"python -m porting {command}".rstrip(), **options)
 
 
 def find_network(name: str) -> Network:

@@ -72,13 +72,6 @@ def test_other_errors_keep_their_traceback():
         run_command(main)
 
 
-def test_an_option_without_its_value_is_one_line(capsys):
-    assert run_command(lambda: train.main(["--config", TINY])) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: the following arguments are required: --workdir")
-    assert error.count("\n") == 1
-
-
 def test_another_configuration_in_the_workdir_is_refused(tmp_path):
     first, second = '{\n"lr": 1\n}', '{\n"lr": 2\n}'
     train.prepare_workdir(tmp_path, first)

@@ -4,7 +4,6 @@ Most of mT5 and umT5 is embedding rows that Turkish never uses: of umt5-base's 2
 parameters 197 M are its 256,384 rows.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from otuken_jax.data.text import (
     Tokenizer,
     load_tokenizer,
 )
-from otuken_jax.errors import UserError
+from otuken_jax.errors import Parser, UserError
 
 
 class Coverage(NamedTuple):
@@ -221,7 +220,7 @@ def read_prompts(path: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """`report` and `prune` of `python -m otuken_jax.data.text`."""
-    parser = argparse.ArgumentParser(prog="python -m otuken_jax.data.text", description=__doc__)
+    parser = Parser(prog="python -m otuken_jax.data.text", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="how well a tokenizer reads a text file")
     cut = commands.add_parser("prune", help="keep only the pieces that a text file uses")

@@ -315,7 +315,7 @@ def test_the_command_tells_what_it_made(folder, tmp_path, monkeypatch, capsys):
     assert run_command(lambda: command.main(arguments.split())) == 0
     said = "3 ok, 2 repaired, 0 failed (o/report.csv); records: train 4, val 1\n"
     assert capsys.readouterr().out == said
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="--workers must be at least 1"):
         command.main([*arguments.split(), "--workers", "0"])
 
 
