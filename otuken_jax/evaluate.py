@@ -65,18 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from otuken_jax.evaluation.run import Evaluation
     from otuken_jax.generation import Generator
     from otuken_jax.geometry.mesh_io import write_atomic
-    from otuken_jax.metrics_frechet import load_pointnet
     from otuken_jax.training.checkpoints import load_model
 
     for split in splits:
         open_split(directory, split)
-    pointnet = load_pointnet(arguments.pointnet) if arguments.pointnet else None
+    set_measure = SetMeasure.read(arguments.pointnet)
     enable_compile_cache()
     evaluation = Evaluation(
         Generator(load_model(checkpoint)),
         directory,
         words=FULL_WORDS if arguments.quick else ALL_WORDS,
-        set_measure=SetMeasure(pointnet),
+        set_measure=set_measure,
         limit=arguments.limit,
         seed=arguments.seed,
     )

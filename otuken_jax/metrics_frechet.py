@@ -44,9 +44,13 @@ def load_pointnet(folder: str | Path) -> PointNet2:
 
 
 def normalize_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b n 3"]:
-    """Centres clouds on their mean and divides them by their largest radius."""
+    """Centres clouds on their mean and divides them by their largest radius.
+
+    A cloud of one repeated point, as an empty field counts, ends at the origin.
+    """
     clouds = clouds - clouds.mean(axis=1, keepdims=True)
-    return clouds / np.sqrt((clouds**2).sum(axis=-1)).max(axis=1)[:, None, None]
+    radius = np.sqrt((clouds**2).sum(axis=-1)).max(axis=1)[:, None, None]
+    return clouds / np.where(radius > 0, radius, 1)
 
 
 def features_and_probs(

@@ -104,6 +104,15 @@ def test_d2_histogram_of_a_sphere():
     np.testing.assert_allclose(histogram, expected, atol=0.6)
 
 
+def test_a_cloud_of_one_repeated_point_is_finite():
+    """An empty field counts as points at the origin, and still has features."""
+    clouds = np.stack([np.full((10, 3), 0.5), np.eye(10, 3)])
+    got = metrics_frechet.normalize_clouds(clouds)
+    np.testing.assert_array_equal(got[0], 0)
+    np.testing.assert_allclose(np.linalg.norm(got[1], axis=-1).max(), 1, rtol=1e-12)
+    assert metrics_frechet.d2_histograms(clouds).sum(axis=1) == pytest.approx([100, 100])
+
+
 def test_cluster_score_counts_clusters():
     """Four tight clusters, equally many of each: a score of 4; one of them alone: 1."""
     centres = 10 * np.eye(4)

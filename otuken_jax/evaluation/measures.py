@@ -14,6 +14,7 @@ from otuken_jax.evaluation.library import MAX_REPEATS, Candidates
 from otuken_jax.geometry.mesh_io import field_to_mesh, is_closed, remove_specks
 from otuken_jax.metrics import Cloud, Estimate
 from otuken_jax.models.pointnet2 import PointNet2
+from otuken_jax.models.weights import read_card
 
 NAN = float("nan")
 SET_RESAMPLES = 50
@@ -72,9 +73,26 @@ def surface_cloud(made: Volume, count: int, seed: int) -> tuple[Cloud, bool]:
 
 @dataclass(frozen=True)
 class SetMeasure:
-    """P-FID and P-IS by a PointNet++, or without one their stated substitutes."""
+    """P-FID and P-IS by a PointNet++, or without one their stated substitutes.
+
+    `weights` says which PointNet++ it is: source and sha256 of the converted file.
+    """
 
     pointnet: PointNet2 | None = None
+    weights: dict[str, str] | None = None
+
+    @classmethod
+    def read(cls, folder: str | None) -> "SetMeasure":
+        """With the converted PointNet++ of a folder, if one is given.
+
+        Raises:
+            UserError: the folder holds no such weights, or not intact.
+        """
+        if folder is None:
+            return cls()
+        card = read_card(folder, "point-e/pointnet")
+        pointnet = metrics_frechet.load_pointnet(folder)
+        return cls(pointnet, {"source": card.source, "sha256": card.sha256})
 
     def __call__(
         self, made: Float[np.ndarray, "b n 3"], true: Float[np.ndarray, "c n 3"], seed: int
@@ -156,12 +174,14 @@ def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]
         },
         "p_fid": sets
         | {
-            "what": "Frechet distance of PointNet++ features (Point-E) to those of the true clouds",
+            "what": "Frechet distance of PointNet++ features (Point-E) to those of the true "
+            f"clouds; published figures are of {PUBLISHED_POINTS} points",
             "points": min(points, PUBLISHED_POINTS),
         },
         "p_is": sets
         | {
-            "what": "inception score of PointNet++ class probabilities (Point-E)",
+            "what": "inception score of PointNet++ class probabilities (Point-E); published "
+            f"figures are of {PUBLISHED_POINTS} points",
             "points": min(points, PUBLISHED_POINTS),
         },
         "fd_d2": sets

@@ -59,6 +59,7 @@ def to_json(
             "sets": f"value +- 1.96 standard deviations of {SET_RESAMPLES} bootstrap resamples",
         },
         "definitions": definitions(evaluation.resolution, min(r.points for r in results)),
+        "pointnet": evaluation.set_measure.weights,
         "library": dataclasses.asdict(library) if library else None,
         "methods": {
             BASELINES[
@@ -147,7 +148,12 @@ def full_tables(
         for name, row in changes.get(result.split, {}).items():
             lines += [f"Changing the {name} ({next(iter(row.values())).count} shapes):", ""]
             lines += [*_table(list(row), [[_interval(e) for e in row.values()]]), ""]
-    lines += ["## Definitions", "", "In brackets: 95 % bootstrap intervals over shapes.", ""]
+    sets = f"value +- 1.96 standard deviations of {SET_RESAMPLES} resamples"
+    words = f"In brackets: 95 % bootstrap intervals over shapes; of figures of the set, {sets}."
+    lines += ["## Definitions", "", words]
+    if weights := evaluation.set_measure.weights:
+        lines += ["", f"PointNet++: {weights['source']}, sha256 {weights['sha256']}."]
+    lines.append("")
     used = {name for r in results for row in r.rows.values() for name in row}
     points = min(r.points for r in results)
     for name, parts in definitions(evaluation.resolution, points).items():

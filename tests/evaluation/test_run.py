@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import save_file
+from tiny_models import TINY, drawn, write_workdir
 
 from otuken_jax import evaluate
 from otuken_jax.config import load_config
@@ -22,7 +23,6 @@ from otuken_jax.evaluation.examples import ALL_WORDS, FULL_WORDS, Example, Volum
 from otuken_jax.evaluation.measures import Measured, SetMeasure
 from otuken_jax.evaluation.run import CEILING, FLOOR, Evaluation
 from otuken_jax.generation import Generator
-from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
 from otuken_jax.models.weights import Card
 from otuken_jax.training.run import build_trainer
@@ -237,24 +237,61 @@ def test_a_data_set_of_training_shapes_alone(mesh_data, tmp_path):
     assert evaluate.splits_of(mesh_data) == ["val"]
 
 
-@pytest.mark.slow
-def test_a_pointnet_gives_the_published_names(tmp_path):
+@pytest.fixture
+def pointnet(tmp_path):
     """Random weights in a converter's folder; the values are checked in tests/equivalence."""
+    folder = tmp_path / "pointnet"
+    folder.mkdir()
     config = PointNet2Config(num_classes=5, width_multiplier=1)
     model = PointNet2(config, rngs=nnx.Rngs(0))
     tensors = {
         "/".join(map(str, path)): np.asarray(leaf.get_value())
         for path, leaf in nnx.to_flat_state(nnx.state(model))
     }
-    save_file(tensors, tmp_path / "model.safetensors")
-    card = Card("point-e/pointnet", dataclasses.asdict(config), "", {}, "", "float32", 0, [], 1)
-    (tmp_path / "card.json").write_text(json.dumps(dataclasses.asdict(card)))
-    measure = SetMeasure(load_pointnet(tmp_path))
+    save_file(tensors, folder / "model.safetensors")
+    words = ("point-e/pointnet", dataclasses.asdict(config), "made up", {}, "abc", "float32")
+    (folder / "card.json").write_text(json.dumps(dataclasses.asdict(Card(*words, 0, [], 1))))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_pointnet_gives_the_published_names(pointnet):
+    measure = SetMeasure.read(str(pointnet))
     clouds = np.random.default_rng(0).normal(size=(6, 600, 3))
     sets = measure(clouds * [1, 1, 0.2], clouds, 0)
     assert set(sets) == {"p_fid", "p_is"}
     assert sets["p_fid"].value > 10 * measure(clouds, clouds, 0)["p_fid"].value
-    assert 1 <= sets["p_is"].value <= config.num_classes
+    assert 1 <= sets["p_is"].value <= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [True, False], ids=["pointnet", "substitute"])
+def test_the_command_says_which_distance_of_sets_it_is(mesh_data, pointnet, tmp_path, given):
+    write_workdir(tmp_path / "run", drawn(TINY, 8))
+    out = tmp_path / "metrics.json"
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--data", str(mesh_data), "--quick"]
+    arguments += ["--pointnet", str(pointnet)] if given else []
+    assert evaluate.main([*arguments, "--out", str(out)]) == 0
+    figures, tables = json.loads(out.read_text()), out.with_suffix(".md").read_text()
+    names = ("p_fid", "p_is") if given else ("fd_d2", "is_d2")
+    other = ("fd_d2", "is_d2") if given else ("p_fid", "p_is")
+    rows = figures["splits"]["val"]["rows"]
+    assert list(rows) == ["sentence", "nearest caption", "mean shape", "truth"]
+    for row in rows.values():
+        assert not set(other) & set(row)
+        for name in names:
+            assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
+            assert row[name]["count"] == 3
+    assert rows["sentence"][names[0]]["value"] > rows["truth"][names[0]]["value"]
+    for name in names:
+        definition = figures["definitions"][name]
+        assert (definition["scale"], definition["points"]) == ("centred, largest radius 1", 512)
+        assert definition["what"].startswith("substitute for P-") != given
+        assert f"- {name}: {definition['what']}. Scale: " in tables
+    assert not any(f"- {name}: " in tables for name in other)
+    made_up = {"source": "made up", "sha256": "abc"}
+    assert figures["pointnet"] == (made_up if given else None)
+    assert ("PointNet++: made up, sha256 abc." in tables) == given
 
 
 @pytest.mark.slow
