@@ -1,6 +1,7 @@
 """Text and point tokens to one latent vector: the global shape."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from otuken_jax.models.layers import MLP, CrossAttention
 POINT_OCTAVES = 4
 
 
+@no_type_check  # remat also builds it of None, which is no array
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tokens:
