@@ -54,7 +54,7 @@ def time_surface(resolution: int, batch_size: int, repeats: int) -> tuple[float,
     sdf = jnp.asarray(shapes(resolution, batch_size))
     noise = np.random.default_rng(0).normal(0, 0.2 * voxel_size(resolution), sdf.shape)
     logits = (noise - sdf) / voxel_size(resolution)
-    weights = SurfaceWeights(chamfer=1.0, normals=1.0, edge=1.0, laplacian=1.0)
+    weights = SurfaceWeights(chamfer=1.0, normals=1.0, edge=1.0, laplacian=1.0, consistency=1.0)
 
     @jax.jit
     @jax.grad

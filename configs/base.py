@@ -104,6 +104,7 @@ def get_config() -> ConfigDict:
     surface.normals = 0.0
     surface.edge = 0.0
     surface.laplacian = 0.0
+    surface.consistency = 0.0  # of the normals of neighbouring faces
     surface.points = 8192  # drawn on each surface, also in validation
     surface.min_iou = 0.5  # of a sample, before which it has no surface
     surface.smoothing = 3  # passes of blur of the field's gradient

@@ -11,7 +11,13 @@ from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.geometry.sampling import sample_points_from_meshes
 from otuken_jax.geometry.surface import Surface, smooth_gradient, surface_nets
 from otuken_jax.losses.chamfer import chamfer_distance
-from otuken_jax.losses.mesh import mesh_edge_loss, mesh_laplacian_smoothing
+from otuken_jax.losses.mesh import (
+    mesh_edge_loss,
+    mesh_laplacian_smoothing,
+    mesh_normal_consistency,
+)
+
+TERMS = ("chamfer", "normals", "edge", "laplacian", "consistency")
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class SurfaceWeights:
     normals: float = 0.0  # 1 - |cos| to the normal of the nearest point, both ways
     edge: float = 0.0  # squared length of edges
     laplacian: float = 0.0  # distance of a vertex from its neighbours' mean
+    consistency: float = 0.0  # 1 - cos of the normals of neighbouring faces
     points: int = 8192  # drawn on each surface: relief is one or two voxels high
     min_iou: float = 0.5  # a sample whose field is worse has no surface yet
     smoothing: int = 3  # passes of blur of the field's gradient, see `smooth_gradient`
@@ -29,7 +36,7 @@ class SurfaceWeights:
     @property
     def any(self) -> bool:
         """Whether a step needs surfaces at all."""
-        return any((self.chamfer, self.normals, self.edge, self.laplacian))
+        return any(getattr(self, name) for name in TERMS)
 
 
 class Comparison(NamedTuple):
@@ -85,6 +92,8 @@ def surface_terms(
             values["edge"] = scale * mesh_edge_loss(meshes)
         if weights.laplacian:
             values["laplacian"] = scale * mesh_laplacian_smoothing(meshes)
+        if weights.consistency:
+            values["consistency"] = scale * mesh_normal_consistency(meshes)
         return values
 
     def nothing(logits: Array) -> dict[str, Array]:
@@ -105,8 +114,4 @@ def _only(meshes: Meshes, use: Bool[Array, " b"], scale: float) -> Meshes:
 
 def weighted(terms: dict[str, Float[Array, ""]], weights: SurfaceWeights) -> Float[Array, ""]:
     """The sum that joins the loss."""
-    return sum(
-        getattr(weights, name) * terms[name]
-        for name in ("chamfer", "normals", "edge", "laplacian")
-        if getattr(weights, name)
-    )
+    return sum(getattr(weights, n) * terms[n] for n in TERMS if getattr(weights, n))

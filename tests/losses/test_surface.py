@@ -9,10 +9,13 @@ import pytest
 
 from otuken_jax.conventions import grid_points, voxel_size
 from otuken_jax.losses import surface
+from otuken_jax.losses.mesh import mesh_normal_consistency
 from otuken_jax.losses.surface import SurfaceWeights, surface_terms, weighted
 
 # Edge and Laplacian terms shrink the surface: let chamfer decide which way it goes.
-ALL = SurfaceWeights(chamfer=1.0, normals=1e-3, edge=1e-3, laplacian=1e-3, points=2048)
+ALL = SurfaceWeights(
+    chamfer=1.0, normals=1e-3, edge=1e-3, laplacian=1e-3, consistency=1e-3, points=2048
+)
 RESOLUTION = 16
 
 
@@ -46,6 +49,10 @@ def test_spheres_differ_by_the_gap_between_them():
     assert float(terms["normals"]) < 0.05
     assert 0.5 < float(terms["edge"]) < 3.0  # squared voxels
     assert 0 < float(terms["laplacian"]) < 0.5
+    sphere = surface.surface_nets(jnp.asarray(-spheres(0.6))).meshes
+    one = float(mesh_normal_consistency(sphere))
+    assert 0 < one < 0.1
+    assert float(terms["consistency"]) == pytest.approx(one, rel=1e-5)
     moved = np.abs(gradient).max(axis=(1, 2, 3)) > 0
     np.testing.assert_array_equal(moved, [True, False, True, False, False])
     # A descent step raises the logits, so the small sphere grows.
@@ -53,7 +60,7 @@ def test_spheres_differ_by_the_gap_between_them():
 
 
 def test_only_weighted_terms_are_built():
-    one = dataclasses.replace(ALL, normals=0.0, edge=0.0, chamfer=0.0)
+    one = dataclasses.replace(ALL, normals=0.0, edge=0.0, chamfer=0.0, consistency=0.0)
     sdf, key = jnp.asarray(spheres(0.5)), jax.random.key(0)
     shapes = jax.eval_shape(lambda: surface_terms(-sdf, sdf, jnp.ones(1), one, key))
     assert set(shapes) == {"share", "overflow", "laplacian"}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from otuken_jax.config import load_config, model_config
+from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.dry_run import dry_step
@@ -52,9 +53,7 @@ def make_step(config, stage: int, size: int):
     return dry.step, state, {n: params[n] for n in frozen}, batch, jax.random.key(0), knobs
 
 
-SURFACE = [
-    f"--config.train.loss.surface.{x}=1.0" for x in ("chamfer", "normals", "edge", "laplacian")
-]
+SURFACE = [f"--config.train.loss.surface.{term}=1.0" for term in TERMS]
 
 
 @pytest.mark.parametrize("overrides", [[], SURFACE], ids=["field", "surface"])

@@ -15,6 +15,7 @@ from otuken_jax import Otuken3DModel, Otuken3DTrainer
 from otuken_jax.config import load_config
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.meshes import Meshes
+from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import run
 from otuken_jax.training.batches import BatchPreparer
@@ -170,16 +171,25 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_devices_do_not_change_the_losses(tiny_data, tmp_path):
-    """One device, and eight as 8 x 1 and 2 x 4: the same five losses."""
-    config = run_config(tiny_data)
+@pytest.mark.parametrize("terms", [(), TERMS], ids=["field", "surface"])
+def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
+    """One device, and eight as 8 x 1 and 2 x 4: the same five losses, term by term.
 
-    def losses(mesh) -> list[float]:
+    The surface terms of one arrangement alone: each takes half a minute to compile.
+    """
+    overrides = [f"train.loss.surface.{term}=0.1" for term in terms]
+    # Of any sample, however far the field still is from its target.
+    overrides += ["train.loss.surface.min_iou=-1.0", "train.loss.surface.points=64"]
+    config = run_config(tiny_data, *overrides)
+
+    def losses(mesh) -> list[dict[str, float]]:
         trainer = run.build_trainer(config, tmp_path)
         trainer.mesh = mesh
         batches = iter(trainer.train_loader)
         trainer.model.set_voxel_size(8)
-        return [trainer.train_epoch([next(batches)])["loss"] for _ in range(5)]
+        metrics = [trainer.train_epoch([next(batches)]) for _ in range(5)]
+        assert all(m[f"surface/{term}"] > 0 for m in metrics for term in terms)
+        return [{k: v for k, v in m.items() if "loss" in k or "surface" in k} for m in metrics]
 
     one = jax.make_mesh(
         (1, 1),
@@ -188,8 +198,9 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path):
         devices=jax.devices()[:1],
     )
     want = losses(one)
-    for mesh in (make_mesh(8, 1), make_mesh(2, 4)):
-        np.testing.assert_allclose(losses(mesh), want, rtol=1e-5)
+    for mesh in [make_mesh(8, 1)] if terms else [make_mesh(8, 1), make_mesh(2, 4)]:
+        for got, one in zip(losses(mesh), want, strict=True):
+            assert got == pytest.approx(one, rel=1e-5)
 
 
 @pytest.mark.slow
