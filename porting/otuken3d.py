@@ -9,7 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from otuken_jax.config import load_config, model_config
-from otuken_jax.models.decoder import DecoderConfig
+from otuken_jax.models.decoder import NUM_OUTPUTS, DecoderConfig
+from otuken_jax.models.layers import NUM_FOURIER
 from otuken_jax.models.otuken3d import TEXT_ENCODERS, ModelConfig, Otuken3DModel
 from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK
 from porting.point_e import encoder_rules, linear, norm
@@ -163,13 +164,18 @@ def run_torch(module: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(module: Any) -> None:
-    """Makes drawn charts about as long as trained ones.
+    """Makes drawn charts like trained ones: sine and cosine of length 1, v within -1..1.
 
-    Where a chart passes through zero its angle turns arbitrarily fast: there float32 itself, in
-    PyTorch as in Flax, is 2e-5 of the largest relief away from float64.
+    Where a chart passes through zero its angle turns arbitrarily fast, and where v is large so
+    does the sine of its multiples: there float32 itself, in PyTorch as in Flax, is 2e-5 of the
+    largest relief away from float64.
     """
     for head in module.decoder.heads:
-        head.local.bias.data.view(8, -1)[:, 2:4] += 6
+        local, readout = head.local, head.readout
+        local.bias.data.view(8, -1)[:, 2:4] += 6
+        for layer, groups in ((local, 8), (readout, NUM_FOURIER)):
+            for p in (layer.weight, layer.bias):
+                p.data.unflatten(0, (groups, NUM_OUTPUTS))[:, 2:5] /= 6
 
 
 def everywhere(config: DecoderConfig) -> DecoderConfig:

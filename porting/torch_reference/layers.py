@@ -87,7 +87,7 @@ def depth_to_space(x: Tensor) -> Tensor:
 
 def fourier_positions(pose: Tensor, resolution: int) -> Tensor:
     """Features [b, r, r, r, f] of each voxel centre in the frame that `pose` [b, 2] turns."""
-    c = torch.from_numpy(voxel_centers(resolution)).to(pose.device)
+    c = torch.from_numpy(voxel_centers(resolution)).to(pose)
     gx, gy, gz = torch.meshgrid(c, c, c, indexing="ij")
     angle, scale = pose[:, 0, None, None, None], pose[:, 1, None, None, None].exp()
     cos, sin = angle.cos(), angle.sin()

@@ -1,5 +1,6 @@
 """The trainable part against `porting/torch_reference`, every weight drawn at random."""
 
+import copy
 import dataclasses
 import functools
 
@@ -39,7 +40,10 @@ SMALL = dataclasses.replace(
 )
 # Fusion, style path and decoder as in v64. The encoders before them have tests of their own.
 FULL = dataclasses.replace(
-    ModelConfig(), text_encoder_name="bytes-tiny", point_encoder=TINY.point_encoder
+    ModelConfig(),
+    text_encoder_name="bytes-tiny",
+    point_encoder=TINY.point_encoder,
+    decoder=otuken3d.everywhere(DecoderConfig()),
 )
 # Every block square, so that no shape shows a mistake.
 ONE_STAGE = dataclasses.replace(
@@ -50,7 +54,7 @@ ONE_STAGE = dataclasses.replace(
     ),
 )
 OUTPUTS = ("field", "host", "band", "chart", "color", "relief")
-GRADIENT_TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 3e-5
 
 
 @functools.cache
@@ -152,16 +156,17 @@ def run_decoder(config, stage):
 
 
 def check_decoder(config, stage, alpha):
-    module = make_pair(config)[0]
+    """Against PyTorch in float64, so that the differences are our rounding alone."""
+    module = copy.deepcopy(make_pair(config)[0]).double()
     inputs = conditioning(config, 1)
     grads, outputs = run_decoder(config, stage)(*inputs, alpha)
-    latent, values, layers, code, pose = map(
-        to_torch, (inputs[0], inputs[1].values, inputs[2].layers, inputs[2].ornament, inputs[3])
+    latent, values, layers, code, pose = (
+        to_torch(x).double()
+        for x in (inputs[0], inputs[1].values, inputs[2].layers, inputs[2].ornament, inputs[3])
     )
     leaves = [x.requires_grad_() for x in (latent, values, layers, code)]
     tokens = torch_decoder.Tokens(values, to_torch(inputs[1].mask))
     style = torch_style.Style(layers, code)
-    module.zero_grad()
     box = to_torch(ornament_box(config.decoder.stage_resolutions[stage]))
     options = {"stage": stage, "alpha": alpha, "ornament_mask": box}
     wanted = module.decoder(latent, tokens, style, pose, **options)
@@ -180,8 +185,15 @@ def check_decoder(config, stage, alpha):
     ("stage", "alpha"), [(0, 1.0), (1, 0.0), (1, 0.3), (1, 1.0), (2, 0.0), (2, 0.3), (2, 1.0)]
 )
 def test_decoder(stage, alpha):
-    """At 32, 48, 64. Measured: values 7.9e-6 of the largest (relief), gradients 1.1e-5."""
+    """At 32, 48, 64. Measured: values 2.1e-6 of the largest (relief), gradients 3.0e-6."""
     check_decoder(SMALL, stage, alpha)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_decoder_at_full_size(stage):
+    """The widths of v64. Measured: values 3.1e-6 of the largest (relief), gradients 3.1e-6."""
+    check_decoder(FULL, stage, 0.3)
 
 
 def check_encoders(config):
