@@ -10,6 +10,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 EPSILON = 1e-5
@@ -55,7 +56,7 @@ def ball_neighbours(
 
 
 class BatchNorm(nnx.Module):
-    """Batch norm with stored statistics."""
+    """Batch norm with stored statistics, computed in float32."""
 
     def __init__(self, features: int):
         self.scale = nnx.Param(jnp.ones(features))
@@ -65,7 +66,7 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         gain = self.scale[...] * jax.lax.rsqrt(self.var[...] + EPSILON)
-        return (x - self.mean[...]) * gain + self.bias[...]
+        return ((x - self.mean[...]) * gain + self.bias[...]).astype(x.dtype)
 
 
 class SetAbstraction(nnx.Module):
@@ -81,11 +82,12 @@ class SetAbstraction(nnx.Module):
         count: int | None = None,
         radius: float = 0.0,
         neighbours: int = 0,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.count, self.radius, self.neighbours = count, radius, neighbours
         pairs = list(itertools.pairwise(channels))
-        self.layers = nnx.List([nnx.Linear(i, o, rngs=rngs) for i, o in pairs])
+        self.layers = nnx.List([nnx.Linear(i, o, dtype=dtype, rngs=rngs) for i, o in pairs])
         self.norms = nnx.List([BatchNorm(o) for _, o in pairs])
 
     def __call__(
@@ -111,22 +113,24 @@ class SetAbstraction(nnx.Module):
 
 
 class PointNet2(nnx.Module):
-    """Classifier over point clouds that also gives the 512 features of P-FID."""
+    """Classifier over point clouds that also gives the 512 features of P-FID.
 
-    def __init__(self, config: PointNet2Config, *, rngs: nnx.Rngs):
+    Parameters, distances and probabilities stay float32 whatever the `dtype` of the layers.
+    """
+
+    def __init__(self, config: PointNet2Config, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+        kind = {"dtype": dtype, "rngs": rngs}
         m = config.width_multiplier
         sa1, sa2, sa3 = (64, 64, 128), (128, 128, 256), (256, 512, 1024)
         sa1, sa2, sa3 = (tuple(m * c for c in sizes) for sizes in (sa1, sa2, sa3))
-        self.sa1 = SetAbstraction((3, *sa1), count=512, radius=0.2, neighbours=32, rngs=rngs)
-        self.sa2 = SetAbstraction(
-            (3 + sa1[-1], *sa2), count=128, radius=0.4, neighbours=64, rngs=rngs
-        )
-        self.sa3 = SetAbstraction((3 + sa2[-1], *sa3), rngs=rngs)
-        self.fc1 = nnx.Linear(sa3[-1], 512 * m, rngs=rngs)
+        self.sa1 = SetAbstraction((3, *sa1), count=512, radius=0.2, neighbours=32, **kind)
+        self.sa2 = SetAbstraction((3 + sa1[-1], *sa2), count=128, radius=0.4, neighbours=64, **kind)
+        self.sa3 = SetAbstraction((3 + sa2[-1], *sa3), **kind)
+        self.fc1 = nnx.Linear(sa3[-1], 512 * m, **kind)
         self.norm1 = BatchNorm(512 * m)
-        self.fc2 = nnx.Linear(512 * m, 256 * m, rngs=rngs)
+        self.fc2 = nnx.Linear(512 * m, 256 * m, **kind)
         self.norm2 = BatchNorm(256 * m)
-        self.fc3 = nnx.Linear(256 * m, config.num_classes, rngs=rngs)
+        self.fc3 = nnx.Linear(256 * m, config.num_classes, **kind)
 
     def __call__(
         self, points: Float[Array, "b n 3"], start: Int[Array, " b"] | None = None
@@ -145,4 +149,4 @@ class PointNet2(nnx.Module):
         _, features = self.sa3(centres, features, start)
         x = jax.nn.relu(self.norm1(self.fc1(features[:, 0])))
         x = self.norm2(self.fc2(x))
-        return x, jax.nn.log_softmax(self.fc3(jax.nn.relu(x)))
+        return x, jax.nn.log_softmax(self.fc3(jax.nn.relu(x)).astype(jnp.float32))
