@@ -6,10 +6,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity
 import pytest
 import torch
 from flax import nnx
-from parity import assert_same, swapped, without_transpose
+from parity import swapped, without_transpose
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -34,6 +35,8 @@ TINY = CLIPConfig(
     vision_heads=3,
 )
 NETWORK = NETWORKS["clip"]
+# Of the largest output; measured: 4.2e-7 at most, 8.1e-7 at the published size.
+assert_same = functools.partial(parity.assert_same, tolerance=4e-6)
 
 
 @functools.cache
@@ -130,7 +133,7 @@ def test_padding_after_the_end_token_does_not_matter():
 
 
 def test_bfloat16_stays_near_float32():
-    """Measured: at most 0.7 % of the largest output."""
+    """Measured: 0.7 and 1.0 % of the largest output, in two runs."""
     module, inputs, want = make_reference()
     half = dataclasses.replace(
         NETWORK, make_model=lambda c: CLIP(c, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
@@ -192,7 +195,8 @@ def test_preprocessing(mode, size):
     want = CLIPImageProcessorPil()(image, return_tensors="np")["pixel_values"][0]
     got = preprocess_image(image)
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, want.transpose(1, 2, 0), rtol=0, atol=1e-6)
+    # Measured: equal. A product rounded otherwise is two float32 steps of the largest value, 2.1.
+    np.testing.assert_allclose(got, want.transpose(1, 2, 0), rtol=0, atol=5e-7)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Point-E's diffusion against the reference: schedules, samplers, losses.
 
-Measured: tables equal bit for bit; in scaled units x 3e-6 and clean clouds 1e-4, where the schedule
+Measured: tables equal bit for bit (their bound leaves room for another machine's cosines, and
+products of 1,024 of them); in scaled units x 3e-6 and clean clouds 1e-4, where the schedule
 amplifies rounding; losses 1e-6 relative; two-stage runs 0.12 of their bound.
 """
 
@@ -140,7 +141,8 @@ def test_karras_sigmas_and_their_timesteps():
             table = D.GaussianDiffusion.create(schedule).alphas_cumprod
             steps = [D.sigma_to_timestep(sigma, table) for sigma in sigmas[:-1]]
             wanted = g[f"{case}__{schedule}__t_before_truncation"]
-            np.testing.assert_allclose(steps, wanted, rtol=1e-5, atol=1e-3)
+            # Measured: 4.5e-4 of 1,024 steps.
+            np.testing.assert_allclose(steps, wanted, rtol=2e-6, atol=1e-3)
             np.testing.assert_array_equal(np.array(steps).astype(int), g[f"{case}__{schedule}__t"])
 
 
@@ -155,7 +157,7 @@ def test_ddpm_and_ddim(case):
     x, t = last(g["pmv_x"]), jnp.asarray(g["pmv_t"])
     reverse = diffusion.reverse(diffusion.model_output(model, x, t), x, t, clip_denoised=True)
     np.testing.assert_allclose(reverse.mean, last(g["pmv_mean"]), atol=5e-6)
-    np.testing.assert_allclose(reverse.log_variance, last(g["pmv_log_variance"]), rtol=1e-5)
+    np.testing.assert_allclose(reverse.log_variance, last(g["pmv_log_variance"]), rtol=5e-7)
     np.testing.assert_allclose(reverse.pred_x0, last(g["pmv_pred_xstart"]), atol=4e-4)
 
     noise = as_noise(g["step_noise"])
@@ -165,7 +167,7 @@ def test_ddpm_and_ddim(case):
         samples = jit(run)(last(g["x_T_noise"]))
         x, x0 = samples.steps
         key = f"{method}_clip{int(clip)}"
-        np.testing.assert_allclose(x, scaled(g[f"{key}_sample_unscaled"]), atol=3e-5)
+        np.testing.assert_allclose(x, scaled(g[f"{key}_sample_unscaled"]), atol=2.5e-5)
         if method == "ddpm":
             np.testing.assert_allclose(x0, scaled(g[f"{key}_pred_xstart_unscaled"]), atol=5e-4)
         np.testing.assert_array_equal(samples.x, x[-1])
@@ -206,7 +208,7 @@ def test_karras_with_analytic_denoisers(case):
     sigmas = D.karras_sigmas(config.num_steps, config.sigma_min, config.sigma_max)
     scales = np.maximum(sigmas, 0.05)[:, None, None, None]
     assert np.max(np.abs(x - scaled(g["x_unscaled"])) / scales) < 3e-4
-    np.testing.assert_allclose(samples.x, last(g["final_scaled"]), atol=2e-5)
+    np.testing.assert_allclose(samples.x, last(g["final_scaled"]), atol=1.5e-5)
     if "pred_xstart_unscaled" in g:
         np.testing.assert_allclose(x0, scaled(g["pred_xstart_unscaled"]), atol=5e-4)
 
@@ -284,10 +286,10 @@ def test_training_losses(schedule):
     x0, noise, t = last(g["x_start_unscaled"]), last(g["noise"]), jnp.asarray(g["t"])
     scaled = diffusion.scale(x0)
     x = diffusion.q_sample(scaled, t, noise)
-    np.testing.assert_allclose(scaled, last(g[f"{schedule}__x_start_scaled"]), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(x, last(g[f"{schedule}__x_t"]), rtol=1e-5, atol=1e-6)
     mean = diffusion.posterior_mean(scaled, x, t)
-    np.testing.assert_allclose(mean, last(g[f"{schedule}__posterior_mean"]), rtol=1e-5, atol=1e-6)
+    # Measured: equal. A fused multiply-add elsewhere is a float32 step or two of the largest, 2.8.
+    for got, name in ((scaled, "x_start_scaled"), (x, "x_t"), (mean, "posterior_mean")):
+        np.testing.assert_allclose(got, last(g[f"{schedule}__{name}"]), rtol=0, atol=5e-7)
 
     losses = jit(functools.partial(D.training_losses, diffusion, gauss(diffusion)))(x0, t, noise)
     for key, got in losses.items():
@@ -309,7 +311,8 @@ def test_training_losses(schedule):
 
     (_, losses), grads = loss(state)
     for key, got in losses.items():
-        np.testing.assert_allclose(got, g[f"{schedule}__net_{key}"], rtol=1e-5, atol=1e-6)
+        # Measured: 3.5e-7 of the largest, gradients 5.8e-7.
+        np.testing.assert_allclose(got, g[f"{schedule}__net_{key}"], rtol=3e-6, atol=3e-7)
     prefix = f"{schedule}__net_grad__"
     names = {k.removeprefix(prefix).replace("__", "."): k for k in g if k.startswith(prefix)}
     assert len(names) == 5
@@ -321,8 +324,8 @@ def test_training_losses(schedule):
     for path, (source,) in steps.sources.items():
         if source in names:
             want = steps.tensor(path, lambda name: g[names[name]])
-            bound = 1e-5 * np.abs(want).max()
-            np.testing.assert_allclose(flat[path], want, rtol=1e-5, atol=bound, err_msg=path)
+            bound = 4e-6 * np.abs(want).max()
+            np.testing.assert_allclose(flat[path], want, rtol=0, atol=bound, err_msg=path)
 
 
 def test_vb_trains_the_variance_alone():

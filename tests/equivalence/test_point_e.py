@@ -31,7 +31,8 @@ KINDS = {
     "CLIPImageGridPointDiffusionTransformer": ("grid", False),
     "CLIPImageGridUpsamplePointDiffusionTransformer": ("grid", True),
 }
-CLOSE = {"atol": 3e-5, "rtol": 1e-5}
+CLOSE = {"atol": 3e-5, "rtol": 0}
+TINY_CLOSE = {"atol": 1.5e-5, "rtol": 0}
 
 
 def config_of(entry):
@@ -102,8 +103,9 @@ def test_weights_are_made_as_the_golden_files_say(name):
     for key, array in state_dict(probed).items():
         got = probe(array)
         np.testing.assert_array_equal(got["first"], wanted[key]["first"])
+        # Measured: equal. NumPy's sums may run in another order on another machine.
         moments = [got["mean"], got["std"]]
-        np.testing.assert_allclose(moments, [wanted[key]["mean"], wanted[key]["std"]], rtol=1e-9)
+        np.testing.assert_allclose(moments, [wanted[key]["mean"], wanted[key]["std"]], rtol=1e-12)
 
 
 # The others' golden tests, marked slow, need the same names and shapes.
@@ -137,8 +139,8 @@ def test_tiny_sdf():
     g = load("pointe_models/tiny-sdf.npz")
 
     def compare(latents, sdf):
-        np.testing.assert_allclose(latents, g["latents"], **CLOSE)
-        np.testing.assert_allclose(sdf, g["sdf"], **CLOSE)
+        np.testing.assert_allclose(latents, g["latents"], **TINY_CLOSE)
+        np.testing.assert_allclose(sdf, g["sdf"], **TINY_CLOSE)
 
     check_sdf(TINY["tiny-sdf"], g, compare)
 
@@ -169,8 +171,8 @@ def test_tiny_sdf_gradients():
 
 
 def check_gradient(got, want, what):
-    bound = 3e-5 * np.abs(want).max()
-    np.testing.assert_allclose(got, want, rtol=3e-5, atol=bound, err_msg=what)
+    bound = 2e-5 * np.abs(want).max()
+    np.testing.assert_allclose(got, want, rtol=0, atol=bound, err_msg=what)
 
 
 @pytest.mark.slow
@@ -232,13 +234,13 @@ def test_tiny_diffusion(name):
     of_mirror = mirror_outputs_and_gradients(mirror, inputs, direction)
     for outputs in (of_flax, of_mirror):
         out = outputs(g["t_float"])[0]
-        np.testing.assert_allclose(out, channels_last(g["out_t_float"]), **CLOSE)
+        np.testing.assert_allclose(out, channels_last(g["out_t_float"]), **TINY_CLOSE)
 
     (out, grad_x, grads), (mirror_out, mirror_grad_x, mirror_grads) = (
         outputs(g["t"]) for outputs in (of_flax, of_mirror)
     )
-    np.testing.assert_allclose(out, channels_last(g["out"]), **CLOSE)
-    np.testing.assert_allclose(mirror_out, channels_last(g["out"]), **CLOSE)
+    np.testing.assert_allclose(out, channels_last(g["out"]), **TINY_CLOSE)
+    np.testing.assert_allclose(mirror_out, channels_last(g["out"]), **TINY_CLOSE)
 
     check_gradient(grad_x, channels_last(g["grad_x"]), "x")
     check_gradient(mirror_grad_x, channels_last(g["grad_x"]), "x, PyTorch")
@@ -261,13 +263,13 @@ def test_tiny_unconditional(name):
     x, t, _, low_res = (None if a is None else jnp.asarray(a) for a in inputs_of(g))
     out = jit(lambda m, x, t, low_res: m(x, t, None, low_res))(model, x, t, low_res)
     want = channels_last(g["out_zero_embeddings"])
-    np.testing.assert_allclose(out, want, **CLOSE)
+    np.testing.assert_allclose(out, want, **TINY_CLOSE)
     np.testing.assert_array_equal(
         want, channels_last(g.get("out_no_embeddings", want.swapaxes(1, 2)))
     )
     with torch.inference_mode():
         x, t, _, low_res = map(as_tensor, inputs_of(g))
-        np.testing.assert_allclose(mirror(x, t, None, low_res), want, **CLOSE)
+        np.testing.assert_allclose(mirror(x, t, None, low_res), want, **TINY_CLOSE)
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def encode(model, ids, mask):
     [*((family, 64) for family in FAMILIES), *(("umt5", length) for length in LENGTHS)],
 )
 def test_values(family, length):
-    """Measured: at most 2e-6 of the largest output."""
+    """Measured: at most 2e-6 of the largest output, 3.9e-6 at the published sizes."""
     module, config, state_dict = make_family(family)
     model = build(NETWORKS["t5"], config, state_dict)
     ids, mask = make_batch(config, length)
@@ -94,6 +94,7 @@ def test_values(family, length):
 
 @pytest.mark.parametrize("family", ["t5-v1.0", "t5-v1.1", "umt5"])
 def test_gradients_of_every_parameter(family):
+    """Measured: 1.4e-6 of each parameter's largest."""
     module, config, state_dict = make_family(family)
     model = build(NETWORKS["t5"], config, state_dict)
     ids, mask = make_batch(config, 40)
@@ -176,7 +177,8 @@ def test_remat_changes_nothing():
         loss = lambda p, g=graphdef: jnp.sum(jnp.sin(nnx.merge(g, p)(ids, mask)))  # noqa: E731
         grads.append(jax.jit(jax.grad(loss))(state))
     for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(a).max()))
+        # Measured: equal. A program that recomputes may be fused, and so rounded, otherwise.
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * float(jnp.abs(a).max()))
 
 
 def test_compiles_once_per_shape():
@@ -211,7 +213,8 @@ def test_dropout_only_with_rngs():
     first = dropped(graphdef, state, 0)
     assert float(jnp.abs(dropped(graphdef, state, 1) - first).max()) > 0.1
     assert np.abs(encode(model, ids, mask) - np.asarray(first)).max() > 0.1
-    model.remat = True  # the same draws
+    # Measured: equal; other draws are more than 0.1 off, and fusion may round otherwise.
+    model.remat = True
     np.testing.assert_allclose(dropped(nnx.graphdef(model), state, 0), first, atol=1e-5)
 
 

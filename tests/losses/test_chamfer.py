@@ -41,7 +41,7 @@ def test_padding_changes_nothing_and_gets_no_gradient():
 def test_near_points_keep_their_distance_far_from_the_origin():
     x = X[:, :10] + 1000
     loss, _ = chamfer_distance(x, x + jnp.array([2.0**-10, 0, 0]))
-    np.testing.assert_allclose(loss, 2 * 2.0**-20, rtol=1e-6)
+    np.testing.assert_allclose(loss, 2 * 2.0**-20, rtol=5e-7)
     half = x.astype(jnp.bfloat16)
     assert chamfer_distance(half, half)[0].dtype == jnp.float32
 
