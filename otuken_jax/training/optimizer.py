@@ -1,9 +1,7 @@
 """AdamW with clipping and warm-up per group, plateau decay and early stopping."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,9 +92,6 @@ class Plateau:
             self.learning_rate, self.bad = self.learning_rate * self.factor, 0
         return self.learning_rate
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclass
 class EarlyStopping:
@@ -112,6 +107,3 @@ class EarlyStopping:
         else:
             self.bad += 1
         return self.patience is not None and self.bad >= self.patience
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)

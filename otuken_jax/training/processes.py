@@ -1,5 +1,9 @@
 """Several processes of one run: how they start, who writes, how they stop together."""
 
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
 import jax
 from jax.experimental import multihost_utils
 
@@ -36,6 +40,22 @@ def is_primary() -> bool:
 def wait_for_all(what: str) -> None:
     """Returns when every process has reached the place named `what`."""
     multihost_utils.sync_global_devices(what)
+
+
+@contextlib.contextmanager
+def handling_sigterm(handler: Callable[[], None]) -> Iterator[None]:
+    """Calls `handler` on SIGTERM, in a run of one process.
+
+    Several must stop after the same step: JAX's preemption service sees to that, `stop_requested`.
+    """
+    if jax.process_count() > 1:
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda signum, frame: handler())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def stop_requested(step: int) -> bool:

@@ -1,5 +1,7 @@
 """The device mesh and what lies where on it."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -46,6 +48,11 @@ def parameter_sharding(mesh: Mesh, x) -> NamedSharding:
                 spec[axis] = "fsdp"
                 return NamedSharding(mesh, PartitionSpec(*spec))
     return replicated(mesh)
+
+
+def put_parameters(mesh: Mesh, tree: Any) -> Any:
+    """Every array of the tree to where `parameter_sharding` says."""
+    return jax.tree.map(lambda x: jax.device_put(x, parameter_sharding(mesh, x)), tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

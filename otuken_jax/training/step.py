@@ -7,6 +7,7 @@ from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
@@ -19,6 +20,7 @@ from otuken_jax.losses.surface import compare, surface_terms, weighted
 from otuken_jax.models.decoder import KnownChart, StageOutput
 from otuken_jax.models.parameters import ModelDef, Params
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
+from otuken_jax.training.stages import Stage
 
 Batch = dict[str, ArrayLike]
 Metrics = dict[str, Float[Array, ""]]
@@ -109,6 +111,24 @@ def part_norms(grads: Params) -> Metrics:
         f"grad_norm/{part}": optax.tree.norm([g for n, g in grads.items() if n.startswith(part)])
         for part in parts
     }
+
+
+def step_knobs(
+    stage: Stage, stage_step: int, config: StepConfig, last: bool, cooldown: float
+) -> dict[str, np.float32]:
+    """The knobs of a stage's step: in the last stage the band's weight and the rate fall.
+
+    Args:
+        cooldown: share of the last stage in which the learning rate falls to zero, linearly.
+    """
+    progress = stage_step / max(stage.num_steps, 1)
+    band = config.loss.band
+    knobs = {"alpha": stage.alpha(stage_step), "band_weight": band, "rate_scale": 1.0}
+    if last:
+        knobs["band_weight"] += (config.loss.band_final - band) * min(progress, 1.0)
+    if last and cooldown > 0:
+        knobs["rate_scale"] = min(1.0, max(1 - progress, 0.0) / cooldown)
+    return {k: np.float32(v) for k, v in knobs.items()}
 
 
 def make_train_step(

@@ -1,9 +1,9 @@
 """The training loop: stages, validation, plateau, early stopping, checkpoints, resume."""
 
+import contextlib
 import dataclasses
 import logging
 import math
-import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from otuken_jax.errors import UserError
 from otuken_jax.host_memory import release_freed_memory
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.models.pointnet2 import PointNet2
 from otuken_jax.training import processes, sharding
-from otuken_jax.training.batches import BatchPreparer, pad_batch
-from otuken_jax.training.checkpoints import Checkpoints, check_same_model
-from otuken_jax.training.logging import MetricsLog
+from otuken_jax.training.batches import BatchPreparer
+from otuken_jax.training.logging import MetricsLog, check_finite
 from otuken_jax.training.optimizer import (
     EarlyStopping,
     OptimizerConfig,
@@ -35,39 +33,14 @@ from otuken_jax.training.stages import Stage, describe_groups, plan_stages, trai
 from otuken_jax.training.step import (
     StepConfig,
     TrainState,
-    make_eval_step,
     make_train_step,
     split_params,
+    step_knobs,
 )
-from otuken_jax.training.validation import Validation
+from otuken_jax.training.validation import Validator
+from otuken_jax.training.workdir import Progress, Workdir, is_resumable
 
 logger = logging.getLogger(__name__)
-
-
-class NonFiniteLoss(UserError):
-    """A loss term became infinite or NaN; the message names step, term and last good checkpoint."""
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands; goes into every checkpoint."""
-
-    stage: int = 0
-    epoch: int = 0  # of the stage
-    epoch_step: int = 0  # batches of the epoch already trained on
-    stage_step: int = 0  # steps of the stage so far
-    plateau: Plateau | None = None
-    early_stopping: EarlyStopping | None = None
-    finished: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Progress":
-        parts = {"plateau": Plateau(**values["plateau"])}
-        parts["early_stopping"] = EarlyStopping(**values["early_stopping"])
-        return cls(**values | parts)
 
 
 class Otuken3DTrainer:
@@ -133,17 +106,15 @@ class Otuken3DTrainer:
         self.key = jax.random.key(seed)
         self.meta = meta or {}
         self.pictures = pictures
-        self.pointnet = pointnet
+        self._validator = Validator(self.step_config, pointnet)
         self.progress = Progress()
         self.step = 0
         self.interrupted = False
-        self.last_checkpoint: int | None = None
         self._signature: tuple | None = None
         self._state: TrainState | None = None
         self._iterator: Iterator | None = None
-        self._checkpoints: Checkpoints | None = None
+        self._folder: Workdir | None = None
         self._log: MetricsLog | None = None
-        self._eval_steps: dict = {}
         self._compiling = False  # until the present step has run once
 
     # The state of the compiled step
@@ -161,9 +132,7 @@ class Otuken3DTrainer:
         frozen = self._frozen_parts(fading=fading)
         modeldef, params = split_model(self.model)
         # Placed alike every time: other shardings would compile the step once more.
-        params = jax.tree.map(
-            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), params
-        )
+        params = sharding.put_parameters(self.mesh, params)
         signature = (modeldef, frozen)
         if signature == self._signature:
             # Between epochs the model is the truth: its owner may have loaded other weights.
@@ -179,9 +148,7 @@ class Otuken3DTrainer:
         opt_state = tx.init(trained)
         if self._state is not None:
             opt_state = carry_over(self._state.opt_state, opt_state)
-        opt_state = jax.tree.map(
-            lambda x: jax.device_put(x, sharding.parameter_sharding(self.mesh, x)), opt_state
-        )
+        opt_state = sharding.put_parameters(self.mesh, opt_state)
         step = jax.device_put(jnp.int32(self.step), sharding.replicated(self.mesh))
         # The step donates its state; the model keeps arrays of its own until the next sync.
         self._state = TrainState(jax.tree.map(jnp.copy, trained), opt_state, step)
@@ -261,31 +228,12 @@ class Otuken3DTrainer:
         return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
 
     def _knobs(self, stage: Stage) -> dict[str, np.float32]:
-        weights = self.step_config.loss
-        progress = self.progress.stage_step / max(stage.num_steps, 1)
-        band = weights.band + (weights.band_final - weights.band) * min(progress, 1.0)
         last = stage.index == len(self.model.config.decoder.stage_resolutions) - 1
-        alpha = stage.alpha(self.progress.stage_step)
-        band = band if last else weights.band
-        knobs = {"alpha": alpha, "band_weight": band, "rate_scale": 1.0}
-        if last and self.cooldown > 0:  # linear, over the end of the last stage
-            knobs["rate_scale"] = min(1.0, max(1 - progress, 0.0) / self.cooldown)
-        return {k: np.float32(v) for k, v in knobs.items()}
+        return step_knobs(stage, self.progress.stage_step, self.step_config, last, self.cooldown)
 
     def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            # A term tells more than the sum and the gradients that follow from it.
-            terms = [name for name in bad if name.startswith(("loss/", "surface/"))] or bad
-            good = "none was saved yet"
-            if self.last_checkpoint is not None:
-                good = f"{self._checkpoints.directory / str(self.last_checkpoint)}"
-            raise NonFiniteLoss(
-                f"step {step}: {', '.join(f'{name} is {values[name]}' for name in terms)}; the "
-                f"last good checkpoint: {good}. Lower optim.learning_rate or look at the data of "
-                "this step"
-            )
+        check_finite(step, values, self._folder and self._folder.newest_path)
         if bar is not None:
             bar.update()
             bar.set_postfix(loss=f"{values['loss']:.3f}", iou=f"{values['iou']:.3f}")
@@ -304,21 +252,7 @@ class Otuken3DTrainer:
         loader = self.val_loader if loader is None else loader
         if loader is None:
             return {}
-        modeldef, params = split_model(self.model)
-        if modeldef not in self._eval_steps:
-            # One compilation per stage; older stages' are not needed again.
-            step = make_eval_step(modeldef, self.model.stage, self.step_config, self.mesh)
-            self._eval_steps = {modeldef: step}
-        sums = Validation(self.pointnet)
-        size = None
-        for batch in loader:
-            batch = self.preparer(batch)
-            size = size or len(batch["has_text"])
-            batch, valid = pad_batch(batch, size)
-            put = sharding.put_batch(self.mesh, batch | {"valid": valid})
-            valid = put.pop("valid")
-            sums.add(self._eval_steps[modeldef](params, put, valid))
-        return sums.metrics()
+        return self._validator(self.model, map(self.preparer, loader), self.mesh)
 
     # The whole run
 
@@ -336,12 +270,12 @@ class Otuken3DTrainer:
         stages = [stage.with_steps(steps, self.fade_fraction) for stage in plan]
         self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
         self._iterator = iter(self.train_loader)
-        resumed = self._open_workdir(stages)
-        # Several processes must stop after the same step: JAX's preemption service sees to that.
-        alone = jax.process_count() == 1
-        previous = signal.signal(signal.SIGTERM, self._on_sigterm) if alone else None
+        resumed = self._resume(stages)
         metrics: dict[str, float] = {}
-        try:
+        with contextlib.ExitStack() as stack:
+            if self._folder is not None:
+                stack.callback(self._folder.close)
+            stack.enter_context(processes.handling_sigterm(self._on_sigterm))
             for stage in stages[self.progress.stage :]:
                 if stage.index != self.progress.stage:
                     self.progress = self._new_stage_progress(stage, early_stopping_patience)
@@ -351,13 +285,6 @@ class Otuken3DTrainer:
                 resumed = False
                 if self.interrupted:
                     break
-        finally:
-            if alone:
-                signal.signal(signal.SIGTERM, previous)
-            if self._log is not None:
-                self._log.close()
-            if self._checkpoints is not None:
-                self._checkpoints.close()
         return metrics
 
     def _new_stage_progress(self, stage: Stage, patience: int | None) -> Progress:
@@ -412,44 +339,32 @@ class Otuken3DTrainer:
 
     def _batches(self) -> Iterator:
         """A loader that knows its length goes on for ever; any other starts anew each epoch."""
-        if _resumable(self._iterator):
+        if is_resumable(self._iterator):
             return self._iterator
         self.progress.epoch_step = 0
         return iter(self.train_loader)
 
-    def _on_sigterm(self, signum, frame) -> None:
+    def _on_sigterm(self) -> None:
         self.interrupted = True
 
     # Checkpoints
 
-    def _open_workdir(self, stages: list[Stage]) -> bool:
-        """Opens log and checkpoints; restores the newest good one. True if there was one."""
+    def _resume(self, stages: list[Stage]) -> bool:
+        """Opens the workdir and goes on from its newest good checkpoint; False if it has none."""
         if self.workdir is None:
             return False
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        self._checkpoints = Checkpoints(self.workdir / "checkpoints")
-        step = self._checkpoints.newest_good()
-        if processes.is_primary():
-            self._log = MetricsLog(self.workdir, resume_step=step)
+        self._folder = Workdir(self.workdir)
+        self._log = self._folder.log
+        step = self._folder.newest
         if step is None:
             return False
-        meta = self._checkpoints.read_meta(step)
-        check_same_model(meta, self.model.config)
-        self.progress = Progress.from_dict(meta["progress"])
-        self.step = self.last_checkpoint = step
-        self.model.set_voxel_size(meta["voxel_size"])
+        self.progress = self._folder.read_progress(self.model)
+        self.step = step
         self._prepare(fading=self.progress.stage_step < stages[self.progress.stage].fade_steps)
-        data = self._iterator if _resumable(self._iterator) else None
-        restored = self._checkpoints.restore(
-            step,
-            _abstract(self._saved_params()),
-            _abstract(self._state.opt_state),
-            data_iterator=data,
-        )
-        trained = {n: restored.params[n] for n in self._state.params}
+        restored = self._folder.restore(self._saved_params(), self._state.opt_state, self._iterator)
         self._fixed |= {n: x for n, x in restored.params.items() if n in self._fixed}
         self._state = TrainState(
-            trained,
+            {n: restored.params[n] for n in self._state.params},
             restored.opt_state,
             jax.device_put(jnp.int32(step), sharding.replicated(self.mesh)),
         )
@@ -464,38 +379,20 @@ class Otuken3DTrainer:
         return {n: x for n, x in self.params().items() if n.partition(".")[0] not in skipped}
 
     def _save(self, loss: float) -> None:
-        if self._checkpoints is None or self.step == self.last_checkpoint:
-            return
-        meta = self.meta | {
-            "step": self.step,
-            "voxel_size": self.model.voxel_size,
-            "model": dataclasses.asdict(self.model.config),
-            "pretrained": [list(p) for p in self.model.pretrained],
-            "progress": self.progress.to_dict(),
-        }
-        self._checkpoints.save(
-            self.step,
-            self._saved_params(),
-            self._state.opt_state,
-            meta,
-            stage=self.progress.stage,
-            loss=loss,
-            data_iterator=self._iterator if _resumable(self._iterator) else None,
-        )
-        self.last_checkpoint = self.step
+        if self._folder is not None and self.step != self._folder.newest:
+            self._folder.save(
+                self.step,
+                self._saved_params(),
+                self._state.opt_state,
+                self._iterator,
+                model=self.model,
+                progress=self.progress,
+                loss=loss,
+                meta=self.meta,
+            )
 
 
 def _length(loader: Iterable) -> int | None:
     """Batches per epoch, if the loader knows."""
     steps = getattr(loader, "steps_per_epoch", None)
     return steps if steps is not None else len(loader) if hasattr(loader, "__len__") else None
-
-
-def _resumable(iterator: Iterator) -> bool:
-    """Whether it is a grain iterator, whose position a checkpoint can hold."""
-    return hasattr(iterator, "get_state")
-
-
-def _abstract(tree: Any) -> Any:
-    """Shapes, dtypes and shardings in place of arrays."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)

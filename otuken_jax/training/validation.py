@@ -1,13 +1,51 @@
 """A pass over the validation set: means over shapes, and the Frechet distance of the set."""
 
+from collections.abc import Iterable
+
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from otuken_jax import metrics_frechet
+from otuken_jax.models.otuken3d import Otuken3DModel
+from otuken_jax.models.parameters import split_model
 from otuken_jax.models.pointnet2 import PointNet2
-from otuken_jax.training.step import EvalSums
+from otuken_jax.training import sharding
+from otuken_jax.training.batches import pad_batch
+from otuken_jax.training.step import EvalSums, StepConfig, make_eval_step
 
 FRECHET_POINTS = 4096  # of the published P-FID
+
+
+class Validator:
+    """Passes over the validation set; the compiled step of the last stage is kept.
+
+    Args:
+        pointnet: see `Validation`.
+    """
+
+    def __init__(self, config: StepConfig, pointnet: PointNet2 | None) -> None:
+        self.config = config
+        self.pointnet = pointnet
+        self._steps: dict = {}
+
+    def __call__(
+        self, model: Otuken3DModel, batches: Iterable[dict[str, np.ndarray]], mesh: Mesh
+    ) -> dict[str, float]:
+        """The metrics of `Validation` at the model's active stage: alpha 1, canonical pose."""
+        modeldef, params = split_model(model)
+        if modeldef not in self._steps:
+            # One compilation per stage; older stages' are not needed again.
+            self._steps = {modeldef: make_eval_step(modeldef, model.stage, self.config, mesh)}
+        sums = Validation(self.pointnet)
+        size = None
+        for batch in batches:
+            size = size or len(batch["has_text"])
+            batch, valid = pad_batch(batch, size)
+            put = sharding.put_batch(mesh, batch | {"valid": valid})
+            valid = put.pop("valid")
+            sums.add(self._steps[modeldef](params, put, valid))
+        return sums.metrics()
 
 
 class Validation:

@@ -1,5 +1,7 @@
 """AdamW, clipping, plateau and early stopping against PyTorch."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,6 +16,7 @@ from otuken_jax.training.optimizer import (
     make_optimizer,
     set_learning_rate,
 )
+from otuken_jax.training.workdir import Progress
 
 CONFIG = OptimizerConfig(learning_rate=1e-2, weight_decay=1e-2, warmup_steps=1)
 
@@ -65,8 +68,8 @@ def test_plateau_and_stopping_survive_a_checkpoint():
     for loss in (1.0, 2.0):
         plateau.step(loss)
         stopping.step(loss)
-    assert Plateau(**plateau.to_dict()) == plateau
-    assert EarlyStopping(**stopping.to_dict()) == stopping
+    progress = Progress(stage=1, plateau=plateau, early_stopping=stopping)
+    assert Progress.from_dict(json.loads(json.dumps(progress.to_dict()))) == progress
 
 
 def test_early_stopping_counts_validations_without_a_better_loss():

@@ -19,10 +19,10 @@ from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import run
 from otuken_jax.training.batches import BatchPreparer
+from otuken_jax.training.logging import NonFiniteLoss
 from otuken_jax.training.optimizer import OptimizerConfig
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import StepConfig
-from otuken_jax.training.trainer import NonFiniteLoss
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
 
