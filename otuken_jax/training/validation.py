@@ -38,9 +38,11 @@ class Validator:
             # One compilation per stage; older stages' are not needed again.
             self._steps = {modeldef: make_eval_step(modeldef, model.stage, self.config, mesh)}
         sums = Validation(self.pointnet)
+        devices = mesh.size // jax.process_count()  # of this process
         size = None
         for batch in batches:
-            size = size or len(batch["has_text"])
+            # Every device needs as many samples, also of a set smaller than a batch.
+            size = size or -(-len(batch["has_text"]) // devices) * devices
             batch, valid = pad_batch(batch, size)
             put = sharding.put_batch(mesh, batch | {"valid": valid})
             valid = put.pop("valid")

@@ -1,14 +1,20 @@
-"""Which data a run trains on: procedural shapes, prepared meshes, or both."""
+"""A whole run: the data that it trains on, and the pictures that it logs."""
 
 import functools
+import io
 import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
 
+from otuken_jax import generation
 from otuken_jax.config import load_config
+from otuken_jax.conventions import grid_points
 from otuken_jax.data import prepare
 from otuken_jax.data.mesh_records import prepare_mesh
 from otuken_jax.data.pipeline import Source
@@ -105,3 +111,46 @@ def test_a_run_on_meshes_and_motifs_trains(meshes, tmp_path):
     metrics = trainer.train_epoch()
     assert trainer.step == trainer.train_loader.steps_per_epoch
     assert np.isfinite(list(metrics.values())).all()
+
+
+def events(folder: Path):
+    """What TensorBoard reads: records of a length, its checksum, an event and its checksum."""
+    (path,) = folder.glob("events.out.*")
+    data = path.read_bytes()
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+
+
+@pytest.mark.slow
+def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(meshes, tmp_path, monkeypatch):
+    radii = iter([0.4, 0.5, 0.6, 0.7])  # of balls in place of the field, one for each prompt
+
+    def predict(modeldef, stage, params, inputs, strengths):
+        field = next(radii) - np.linalg.norm(grid_points(8), axis=-1)
+        return field[None].astype(np.float32), np.full((1, 8, 8, 8, 3), 0.5, np.float32)
+
+    monkeypatch.setattr(generation, "predict", predict)
+    config = settings(str(meshes), tmp_path, batch_size=8)
+    config.model.voxel_size = 8
+    config.train.stage_epochs = (2,)
+    config.log.prompts = ("bir vazo", "bir kâse")
+    trainer = run.train(config, tmp_path / "run")
+    pictures, surfaces = {}, {}
+    for event in events(tmp_path / "run" / "tensorboard"):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                encoded = io.BytesIO(value.image.encoded_image_string)
+                pictures[event.step, value.tag] = np.asarray(Image.open(encoded))
+            elif value.metadata.plugin_data.plugin_name == "mesh" and value.tag.endswith("_1"):
+                vertices = np.array(value.tensor.float_val).reshape(-1, 3)  # 2: faces, 3: colours
+                surfaces[event.step, value.tag.removesuffix("_1")] = vertices
+    steps = [trainer.train_loader.steps_per_epoch * epoch for epoch in (1, 2)]
+    assert list(pictures) == [(s, f"prompt_{n}") for s in steps for n in (1, 2)]
+    assert list(surfaces) == list(pictures)
+    for vertices, radius in zip(surfaces.values(), (0.4, 0.5, 0.6, 0.7), strict=True):
+        np.testing.assert_allclose(np.linalg.norm(vertices, axis=1).max(), radius, atol=0.03)
+    for picture in pictures.values():
+        assert picture.shape == (256, 256, 3)
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20  # something shaded is on it
