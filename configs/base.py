@@ -67,8 +67,8 @@ def get_config() -> ConfigDict:
     data.text_and_points = 0.2
     data.ornament_in_caption = 0.5
     data.style_dropout = 0.1
-    data.full_caption = 0.5  # share of captions drawn at full length; the others in turn
-    data.one_sentence = 0.3  # the full caption goes to both encoders
+    data.full_caption = 0.5  # of captions that name both, share of full ones; the rest of any kind
+    data.one_sentence = 0.3  # a caption that names both goes to both encoders
     data.num_workers = 0
 
     optim = config.optim = ConfigDict()

@@ -33,9 +33,9 @@ class Draws:
     text_only: float = 0.6
     text_and_points: float = 0.2  # the rest is points alone
     ornament_in_caption: float = 0.5  # the caption names the ornament too
-    one_sentence: float = 0.3  # the full caption serves as text and as style text
+    one_sentence: float = 0.3  # a caption that names both serves as text and as style text
     style_dropout: float = 0.1  # no style is given, and the target is the plain object
-    full_caption: float = 0.0  # the fullest caption of its kind, rather than one of any length
+    full_caption: float = 0.0  # where the caption names both: the full one, rather than any kind
 
 
 class Inputs(NamedTuple):
@@ -67,8 +67,9 @@ def fixed_inputs(example: Mapping[str, Any]) -> Inputs:
 def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generator) -> Inputs:
     """What a training sample shows this time.
 
-    Without a style the target is the plain object, since nothing says what ornament it would carry;
-    then words that name no ornament describe it and points, which would show it, are left out.
+    A caption may name object and ornament (any kind but two), or leave the ornament to the style
+    text (the kind `host`). Without a style the target is the plain object, since nothing says what
+    ornament it would carry; then `host` describes it and points, which would show it, are left out.
     A shape that never had a style text has its caption there, as in `fixed_inputs`.
     """
     captions, style = example["captions"], example["style_text"] or None
@@ -77,21 +78,20 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
     # Always the same number of draws, so that changing one probability moves nothing else.
     modality, sentence, ornament, drop, full = rng.random(5)
     pick = rng.integers(2**31)
-    kinds = [kind for kind in captions if kind.startswith("full")]
-    if full >= draws.full_caption or not kinds:
-        kinds = list(captions)
-    named = [captions[kind] for kind in kinds if not kind.endswith("_plain")]
-    plain = [captions[kind] for kind in kinds if kind.endswith("_plain")]
+    plain = captions.get("host")
+    sentences = [text for kind, text in captions.items() if kind not in ("host", "motif")]
+    text = sentences[pick % len(sentences)]
+    if full < draws.full_caption:
+        text = captions.get("full", text)
     if style and plain and "host_sdf" in example and drop < draws.style_dropout:
-        return Inputs(plain[pick % len(plain)], None, points=False, plain=True)
+        return Inputs(plain, None, points=False, plain=True)
     points = bool(modality >= draws.text_only)
     if modality >= draws.text_only + draws.text_and_points:
         return Inputs(None, style, points)
     if sentence < draws.one_sentence:
-        full = captions.get("full") or named[0]
-        return Inputs(full, full, points)
-    pool = named if ornament < draws.ornament_in_caption or not plain else plain
-    text = pool[pick % len(pool)]
+        return Inputs(text, text, points)
+    if plain and ornament >= draws.ornament_in_caption:
+        text = plain
     return Inputs(text, style or text, points)
 
 

@@ -70,9 +70,8 @@ class Change:
 
 
 def object_words(recipe: Recipe) -> str:
-    """The fullest caption that leaves the ornament to the style text."""
-    texts = captions(recipe)
-    return texts["full_plain"]
+    """The caption that leaves the ornament to the style text."""
+    return captions(recipe)["host"]
 
 
 def _next(names: Sequence[str], name: str) -> str:

@@ -63,7 +63,7 @@ def test_val_forms_and_full_captions_are_new(splits):
     for recipe in splits["val"]:
         texts = captions(recipe)
         assert texts["full"] not in seen
-        assert texts["full_plain"] not in seen
+        assert texts["host"] not in seen
 
 
 def test_train_is_balanced_and_has_plain_objects(splits):

@@ -35,8 +35,8 @@ def make_example(i):
         "captions": {
             "short": f"laleli {i}",
             "full": f"lale motifli uzun vazo {i}",
-            "short_plain": f"vazo {i}",
-            "full_plain": f"uzun vazo {i}",
+            "host": f"uzun vazo {i}",
+            "motif": f"lale {i}",
         },
         "style_text": f"lale motifi {i}",
         "has_chart": True,
@@ -171,13 +171,13 @@ def test_rows_agree_with_their_record(directory):
             assert not batch["band"].any()
             assert not batch["has_points"]
             assert not batch["has_colors"]
-            assert text in (f"vazo {i}", f"uzun vazo {i}")
+            assert text == f"uzun vazo {i}"
         else:
             np.testing.assert_array_equal(batch["sdf"], example["sdf"])
             np.testing.assert_array_equal(batch["band"], example["band"])
             assert batch["has_colors"]
-            assert text is None or text in example["captions"].values()
-            assert style == f"lale motifi {i}" or style == text == f"lale motifli uzun vazo {i}"
+            assert text in (None, f"laleli {i}", f"lale motifli uzun vazo {i}", f"uzun vazo {i}")
+            assert style == f"lale motifi {i}" or (style == text and "lale" in style)
         np.testing.assert_array_equal(batch["host_sdf"], example["host_sdf"])
         rows = [np.flatnonzero((example["points"] == p).all(1))[0] for p in batch["points"]]
         assert len(set(rows)) == 16
@@ -207,15 +207,21 @@ def test_draws_have_the_stated_frequencies():
     assert share(lambda d: d.text == d.style, told) == pytest.approx(0.3, abs=0.015)
     apart = [d for d in told if d.text != d.style]
     assert share(lambda d: "lale" in d.text, apart) == pytest.approx(0.5, abs=0.02)
-    for text in example["captions"].values():
-        assert share(lambda d, text=text: d.text == text, apart) == pytest.approx(0.25, abs=0.02)
+    for kind, expected in (("short", 0.25), ("full", 0.25), ("host", 0.5), ("motif", 0.0)):
+        text = example["captions"][kind]
+        assert share(lambda d, text=text: d.text == text, apart) == pytest.approx(
+            expected, abs=0.02
+        )
+    drawn = [draw_inputs(example, Draws(full_caption=0.6), rng) for _ in range(5_000)]
+    full = share(lambda d: "lale motifli" in d.text, [d for d in drawn if d.text == d.style])
+    assert full == pytest.approx(0.6 + 0.4 / 2, abs=0.03)
 
 
 def test_a_user_mesh_keeps_its_style_and_has_no_chart(tmp_path):
     example = make_example(0)
     for name in ("host_sdf", "band", "u", "v"):
         del example[name]
-    example |= {"captions": {"any": "eski ibrik", "x_plain": "ibrik"}, "has_chart": False}
+    example |= {"captions": {"any": "eski ibrik", "text_2": "ibrik"}, "has_chart": False}
     write_dataset(tmp_path, [example] * 4)
     for batch in take(iter(loader(tmp_path, draws=Draws(style_dropout=1.0))), 5):
         assert batch["has_style"].all()

@@ -119,7 +119,7 @@ def portal(width: float, niche: float, hood: float, thickness: float) -> Surface
     half_x = max(0.38, (0.44 + thickness) / 2)
     top = blend(niche, -0.47, -0.25, -0.05)
     kind = round(hood) + 1
-    rise = (0.44, 0.68, 0.86)[kind]
+    rise = (0.44, 0.72, 0.86)[kind]
     outline = arch(0.44, -TOP - 0.2, top, rise, kind)
     floor = half_x - 0.44
     cell = min(half_y - 0.16, (TOP - 0.16 - top - 0.05) / 2)

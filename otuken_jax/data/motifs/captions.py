@@ -1,125 +1,242 @@
-"""Turkish captions of a recipe in three lengths, with and without the ornament.
+"""Captions of a recipe in eight kinds, its style text, and both read back.
 
-Which of several phrasings a shape gets follows from its recipe.
+The templates are in `phrases`; which of several a shape gets follows from its recipe.
 """
 
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
 from zlib import crc32
 
-from otuken_jax.data.motifs.applications import TECHNIQUES
+from otuken_jax.data.motifs.english import FORMS, with_articles, without_articles
 from otuken_jax.data.motifs.fields import MOTIFS
 from otuken_jax.data.motifs.hosts import HOSTS
+from otuken_jax.data.motifs.phrases import (
+    ASCII,
+    CAPTIONS,
+    ENGLISH,
+    LAYOUTS,
+    ORIGINS,
+    STYLE_TEXT,
+    TECHNIQUES,
+    Phrasings,
+)
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
-from otuken_jax.data.motifs.turkish import genitive, instrumental, locative, possessive, with_li
+from otuken_jax.data.motifs.turkish import locative, possessive, with_li
+from otuken_jax.data.text import FOLDING, normalize
+
+LONGEST = 199  # bytes of a text: with its end token the quickstart reads 200
+SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
+STYLE_KIND = "style_text"
+ADJECTIVES = ("haçvari", "kûfi")  # motifs that no one calls by that word alone
+UNINFLECTED = (*ADJECTIVES, "elibelinde")  # and those that take no -lI
+COLORS = {
+    color.name: color
+    for palettes in (*(style.palettes for style in STYLES.values()), [PLAIN_COLORS])
+    for colors in palettes
+    for color in (colors if isinstance(colors, tuple) else (colors.ground, colors.motif))
+}
 
 
-def captions(recipe: Recipe) -> dict[str, str]:
-    """Captions by kind: short, medium, full, and of each a `_plain` one without the ornament.
+def captions(recipe: Recipe, *, heldout: bool = False) -> dict[str, str]:
+    """Captions by kind, of at most `LONGEST` bytes each.
 
-    The full ones name all three form attributes. For a plain object, short, medium and full say
-    that it has no ornament and name its colour.
+    full: everything that moves the shape, and its colours; short; host: the object and its form
+    without ornament; motif: the ornament without its object; style_first; colloquial; ascii: typed
+    without Turkish letters; english. Those of a plain object say that it has no ornament, and no
+    style. `heldout` takes the phrasings of the split `heldout_phrasing`.
     """
-    plain = {
-        f"{kind}_plain": _choose(recipe, f"{kind}_plain", texts)
-        for kind, texts in _plain_phrases(recipe).items()
+    return {kind: _say(kind, phrasings, recipe, heldout) for kind, phrasings in CAPTIONS.items()}
+
+
+def style_text(recipe: Recipe, *, heldout: bool = False) -> str:
+    """The ornament in words: style, motif, colours, technique, layout; never names the host."""
+    return _say(STYLE_KIND, STYLE_TEXT, recipe, heldout)
+
+
+def parse_caption(text: str) -> dict[str, Any]:
+    """The recipe fields that a caption or a style text names.
+
+    Of host, motif, style, technique and layout the name in the library (motif and style None where
+    it says that there is no ornament); form: three levels, None for each that is left open; ground
+    and color: Turkish names of the colours of object and ornament.
+
+    Raises:
+        ValueError: no template says this, or they say different things with it.
+    """
+    text = " ".join(text.split())
+    found = [fields for pattern in _patterns() for fields in pattern.read(text)]
+    if not found:
+        raise ValueError(f"no template of a caption says {text!r}")
+    if any(fields != found[0] for fields in found):
+        raise ValueError(f"{text!r} may say any of {found}")
+    return found[0]
+
+
+def described(recipe: Recipe) -> dict[str, str]:
+    """The word, or the library's name, of everything that a caption can say of a recipe."""
+    host = HOSTS[recipe.host]
+    words = {"host": recipe.host}
+    words |= {
+        name: levels[level]
+        for name, levels, level in zip("abc", host.form, recipe.form, strict=True)
     }
-    phrases = _bare_phrases if recipe.motif is None else _ornament_phrases
-    named = {kind: _choose(recipe, kind, texts) for kind, texts in phrases(recipe).items()}
-    return {**named, **plain}
-
-
-def style_text(recipe: Recipe) -> str:
-    """The ornament in words (style, motif, colours, sometimes relief); never names the host."""
     if recipe.motif is None:
-        color = PLAIN_COLORS[recipe.palette].name
-        texts = [f"süslemesiz, {color}", f"sade, {color} yüzey", f"{color}, motifsiz"]
-        return _choose(recipe, "style", texts)
-    style, motif, ground, color, relief = _ornament_words(recipe)
-    look = possessive("üslup")
-    texts = [
-        f"{style} {look}, {motif} motifi, {ground} zemin üzerine {color}",
-        f"{style} {locative(look, possessed=True)} {color} {motif} motifi, {ground} zemin",
-        f"{ground} zemin üzerine {color} {relief} {motif} motifi, {style} {look}",
-        f"{style} tarzı {relief} {motif}, {ground} üzerine {color}",
-    ]
-    return _choose(recipe, "style", texts)
-
-
-def _choose(recipe: Recipe, kind: str, texts: list[str]) -> str:
-    """One of the texts, by a hash that does not depend on the other fields of the recipe."""
-    return texts[crc32(f"{kind} {recipe.jitter_seed}".encode()) % len(texts)]
-
-
-def _form_words(recipe: Recipe) -> tuple[str, str, str]:
-    attributes = HOSTS[recipe.host].form
-    return tuple(levels[level] for levels, level in zip(attributes, recipe.form, strict=True))
-
-
-def _ornament_words(recipe: Recipe) -> tuple[str, str, str, str, str]:
-    """Style, motif, ground colour, motif colour, and raised or engraved."""
+        return words | {"plain": "plain", "ground": PLAIN_COLORS[recipe.palette].name}
     style = STYLES[recipe.style]
     palette = style.palettes[recipe.palette]
-    own = "relief" if style.relief > 0 else "engraving"
-    relief = TECHNIQUES[recipe.technique or own].name
-    return style.name, MOTIFS[recipe.motif].name, palette.ground.name, palette.motif.name, relief
-
-
-def _plain_phrases(recipe: Recipe) -> dict[str, list[str]]:
-    host = HOSTS[recipe.host].name
-    a, b, c = _form_words(recipe)
-    return {
-        "short": [host, f"bir {host}", f"{a} {host}"],
-        "medium": [f"{a} bir {host}", f"{a}, {b} {host}", f"{a}, {c} bir {host}"],
-        "full": [
-            f"{a}, {b}, {c} bir {host}",
-            f"{a}, {b} ve {c} bir {host}",
-            f"bir {host}: {a}, {b}, {c}",
-        ],
+    return words | {
+        "motif": recipe.motif,
+        "style": recipe.style,
+        "ground": palette.ground.name,
+        "color": palette.motif.name,
+        "technique": recipe.technique or ("relief" if style.relief > 0 else "engraving"),
+        "layout": recipe.layout,
     }
 
 
-def _bare_phrases(recipe: Recipe) -> dict[str, list[str]]:
-    """Phrases for an object without ornament."""
-    host = HOSTS[recipe.host].name
-    color = PLAIN_COLORS[recipe.palette].name
-    a, b, c = _form_words(recipe)
-    return {
-        "short": [f"süslemesiz {host}", f"sade bir {host}", f"{color}, sade {host}"],
-        "medium": [f"süslemesiz, {a} bir {host}", f"{color}, süslemesiz, {c} bir {host}"],
-        "full": [
-            f"{a}, {b}, {c}, süslemesiz, {color} bir {host}",
-            f"süslemesiz, {color} bir {host}: {a}, {b}, {c}",
-        ],
-    }
+def fill(template: str, kind: str, values: dict[str, str]) -> str | None:
+    """The template with words for the values; None where one has no word."""
+    while slot := SLOT.search(template):
+        words = _words(slot[1], slot[2] or "", kind == ENGLISH)
+        word = words.get(values.get(slot[1], ""))
+        if word is None:
+            return None
+        template = template[: slot.start()] + word + template[slot.end() :]
+    return _spell(template, kind)
 
 
-def _ornament_phrases(recipe: Recipe) -> dict[str, list[str]]:
-    host = HOSTS[recipe.host]
-    style, motif, ground, color, relief = _ornament_words(recipe)
-    a, b, c = _form_words(recipe)
-    look = locative(possessive("üslup"), possessed=True)
-    place = possessive(host.face)
-    on_place = locative(place, possessed=True)
-    patterned = f"{motif} {with_li('motif')}"
-    return {
-        "short": [
-            f"{patterned} {host.name}",
-            f"{style} {look} {patterned} bir {host.name}",
-            f"{motif} {with_li('desen')} {host.name}",
-            f"{on_place} {motif} motifi olan {host.name}",
-            f"üzerinde {motif} deseni olan bir {host.name}",
-        ],
-        "medium": [
-            f"{style} {look}, {patterned}, {a} bir {host.name}",
-            f"{on_place} {color} {motif} motifi olan, {c} bir {host.name}",
-            f"{ground} zemin üzerine {color} {patterned}, {a} bir {host.name}",
-        ],
-        "full": [
-            f"{style} {look}, {ground} zemin üzerine {color} {patterned}, {a}, {b}, {c} "
-            f"bir {host.name}",
-            f"{a}, {b} ve {c} bir {host.name}; {on_place} {style} {look}, {ground} zemin üzerine "
-            f"{color} {relief} {motif} motifi var",
-            f"{a}, {b}, {c} bir {host.name}; {genitive(host.name)} {place} {style} {look} {color} "
-            f"{motif} {instrumental('motifi')} bezeli, zemini {ground}",
-        ],
-    }
+def _say(kind: str, phrasings: Phrasings, recipe: Recipe, heldout: bool) -> str:
+    """One of the fitting phrasings, by hashes that no other field of the recipe moves."""
+    values = described(recipe)
+    templates = phrasings.heldout if heldout else phrasings.usual
+    texts = {template: fill(template, kind, values) for template in templates}
+    fitting = [t for t, text in texts.items() if text and len(text.encode()) <= LONGEST]
+    return texts[min(fitting, key=lambda t: crc32(f"{kind} {recipe.jitter_seed} {t}".encode()))]
+
+
+def _spell(text: str, kind: str) -> str:
+    if kind == ENGLISH:
+        return with_articles(text)
+    return _fold(text) if kind == ASCII else text
+
+
+def _fold(text: str) -> str:
+    return "".join(FOLDING.get(letter, letter) for letter in normalize(text))
+
+
+@cache
+def _words(field: str, form: str, english: bool) -> dict[str, str]:
+    """What a slot may hold: words by the values of `described`."""
+    if field == "plain":
+        return {"plain": form or "süslemesiz"}
+    if field == "layout":
+        return LAYOUTS[form]
+    if field == "technique":
+        return {name: words[english] for name, words in TECHNIQUES.items()}
+    if (field, form) == ("style", "of"):
+        return ORIGINS
+    if field in "abc":
+        levels = [w for host in HOSTS.values() for w in host.form["abc".index(field)]]
+        return {word: FORMS[word] if english else word for word in levels}
+    if field in ("ground", "color"):
+        return {name: color.english if english else name for name, color in COLORS.items()}
+    registry = {"host": HOSTS, "motif": MOTIFS, "style": STYLES}[field]
+    if english:  # without explanations in parentheses
+        return {name: entry.english.split(" (")[0] for name, entry in registry.items()}
+    inflected = {name: _INFLECTIONS[field, form](entry) for name, entry in registry.items()}
+    return {name: word for name, word in inflected.items() if word is not None}
+
+
+_INFLECTIONS: dict[tuple[str, str], Callable[[Any], str | None]] = {
+    ("host", ""): lambda host: host.name,
+    ("host", "possessive"): lambda host: possessive(host.name),
+    ("host", "face"): lambda host: possessive(host.face),
+    ("host", "on_face"): lambda host: locative(possessive(host.face), possessed=True),
+    ("motif", ""): lambda motif: motif.name,
+    ("motif", "noun"): lambda motif: None if motif.name in ADJECTIVES else motif.name,
+    ("motif", "with_li"): lambda m: None if m.name in UNINFLECTED else with_li(m.name),
+    ("style", ""): lambda style: style.name,
+}
+
+
+class _Pattern(NamedTuple):
+    """A template with its layout filled in, as a regular expression over its slots."""
+
+    kind: str
+    expression: re.Pattern[str]
+    groups: dict[str, tuple[str, dict[str, set[str]]]]  # by group: field, values of each word
+    layout: dict[str, str]
+
+    def read(self, text: str) -> Iterator[dict[str, Any]]:
+        """The recipe fields that the text names, if it follows the template."""
+        match = self.expression.fullmatch(without_articles(text) if self.kind == ENGLISH else text)
+        if not match:
+            return
+        values: dict[str, set[str]] = {}
+        for group, word in match.groupdict().items():
+            field, meanings = self.groups[group]
+            values[field] = values.get(field, meanings[word]) & meanings[word]
+        fields: dict[str, Any] = dict(self.layout)
+        if "plain" in values:
+            fields |= {"motif": None, "style": None}
+        said = values.keys() & set("abc")
+        for host in values.get("host", [None]):
+            levels = {name: self._level(host, name, values[name]) for name in said}
+            if None in levels.values():
+                continue
+            named = {k: v for k, v in values.items() if k not in ("host", "plain", *"abc")}
+            if any(len(value) != 1 for value in named.values()):
+                continue
+            form = {"form": tuple(levels.get(name) for name in "abc")} if said else {}
+            yield (
+                fields
+                | ({"host": host} if host else {})
+                | {name: next(iter(value)) for name, value in named.items()}
+                | form
+            )
+
+    @staticmethod
+    def _level(host: str, attribute: str, words: set[str]) -> int | None:
+        levels = HOSTS[host].form["abc".index(attribute)]
+        return next((i for i, word in enumerate(levels) if word in words), None)
+
+
+@cache
+def _patterns() -> list[_Pattern]:
+    kinds = {**CAPTIONS, STYLE_KIND: STYLE_TEXT}
+    return [
+        _pattern(kind, filled, layout)
+        for kind, phrasings in kinds.items()
+        for template in (*phrasings.usual, *phrasings.heldout)
+        for filled, layout in _with_layouts(template)
+    ]
+
+
+def _with_layouts(template: str) -> Iterator[tuple[str, dict[str, str]]]:
+    slot = re.search(r"\{layout:(\w+)\}", template)
+    if slot is None:
+        yield template, {}
+        return
+    for layout, words in LAYOUTS[slot[1]].items():
+        yield template.replace(slot[0], words), {"layout": layout}
+
+
+def _pattern(kind: str, template: str, layout: dict[str, str]) -> _Pattern:
+    expression, end = "", 0
+    groups = {}
+    spell = _fold if kind == ASCII else str
+    template = spell(template)
+    for slot in SLOT.finditer(template):
+        meanings: dict[str, set[str]] = {}
+        for value, word in _words(slot[1], slot[2] or "", kind == ENGLISH).items():
+            meanings.setdefault(spell(word), set()).add(value)
+        group = f"{slot[1]}{len(groups)}"
+        groups[group] = slot[1], meanings
+        words = "|".join(map(re.escape, sorted(meanings, key=len, reverse=True)))
+        expression += re.escape(template[end : slot.start()]) + f"(?P<{group}>{words})"
+        end = slot.end()
+    expression += re.escape(template[end:])
+    return _Pattern(kind, re.compile(expression), groups, layout)

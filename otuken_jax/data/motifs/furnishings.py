@@ -86,7 +86,7 @@ def book_stand(angle: float, width: float, feet: float, thickness: float) -> Sur
     cross = 0.22
     opening = half_y - max(0.2, thickness)
     low = -(TOP + cross) / np.cos(tilt)
-    cell = 0.4
+    cell = 0.42
     centre = np.float32(max(-half * np.tan(tilt) - 0.1 - cell, low + notch + cell))
 
     def board(x, y, z):

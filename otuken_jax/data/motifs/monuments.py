@@ -53,6 +53,7 @@ def tomb_tower(height: float, roof: float, plan: float, thickness: float) -> Sur
     """Kümbet: a square base, a drum of square, octagonal or round plan, a pointed roof."""
     radius = blend(height, 0.64, 0.56, 0.48)
     sides = (4, 8, 0)[round(plan) + 1]
+    inner = 1 / np.cos(np.pi / 8) if sides == 8 else 1.0  # an octagon within the round drum
     eave = TOP - blend(roof, 0.26, 0.44, 0.64)
     rim = radius + 0.1
     profile = np.array(
@@ -68,7 +69,7 @@ def tomb_tower(height: float, roof: float, plan: float, thickness: float) -> Sur
         (-TOP + 0.22, eave - 0.14),
         4,
         rest=rest,
-        radius=lambda x, y: polygonal_radius(x, y, sides),
+        radius=lambda x, y: polygonal_radius(x, y, sides) * np.float32(inner),
     )
 
 

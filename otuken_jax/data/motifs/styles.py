@@ -8,33 +8,34 @@ EDGE_WIDTH = 0.2  # of the relief's flank, in chart units: about 1.5 voxels of a
 
 @dataclass(frozen=True)
 class Color:
-    """A colour by its Turkish name and its sRGB value in 0..1."""
+    """A colour by its Turkish and English names and its sRGB value in 0..1."""
 
     name: str
+    english: str
     rgb: tuple[float, float, float]
 
 
-def _color(name: str, code: str) -> Color:
-    return Color(name, tuple(int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)))
+def _color(name: str, english: str, code: str) -> Color:
+    return Color(name, english, tuple(int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)))
 
 
-LACIVERT = _color("lacivert", "1B2A6B")
-FIRUZE = _color("firuze", "2FA8B5")
-MERCAN = _color("mercan kırmızısı", "D0402B")
-ZUMRUT = _color("zümrüt yeşili", "1E7F56")
-PATLICAN = _color("patlıcan moru", "4A2348")
-HARDAL = _color("hardal sarısı", "D9A52B")
-KIREMIT = _color("kiremit rengi", "A9532F")
-BAZALT = _color("bazalt grisi", "55575A")
-GRANIT = _color("granit grisi", "9A9C9E")
-BEYAZ = _color("beyaz", "F4F1E8")
-SIYAH = _color("siyah", "1B1A1C")
-ALTIN = _color("altın sarısı", "CFA52A")
-KREM = _color("krem rengi", "E8D9B5")
-BORDO = _color("bordo", "6E1423")
-KOBALT = _color("kobalt mavisi", "1F4AA8")
-TUNC = _color("tunç rengi", "8C6A3A")
-PEMBE = _color("gül pembesi", "D98A96")
+LACIVERT = _color("lacivert", "navy", "1B2A6B")
+FIRUZE = _color("firuze", "turquoise", "2FA8B5")
+MERCAN = _color("mercan kırmızısı", "coral red", "D0402B")
+ZUMRUT = _color("zümrüt yeşili", "emerald green", "1E7F56")
+PATLICAN = _color("patlıcan moru", "aubergine", "4A2348")
+HARDAL = _color("hardal sarısı", "mustard yellow", "D9A52B")
+KIREMIT = _color("kiremit rengi", "brick red", "A9532F")
+BAZALT = _color("bazalt grisi", "basalt grey", "55575A")
+GRANIT = _color("granit grisi", "granite grey", "9A9C9E")
+BEYAZ = _color("beyaz", "white", "F4F1E8")
+SIYAH = _color("siyah", "black", "1B1A1C")
+ALTIN = _color("altın sarısı", "gold", "CFA52A")
+KREM = _color("krem rengi", "cream", "E8D9B5")
+BORDO = _color("bordo", "burgundy", "6E1423")
+KOBALT = _color("kobalt mavisi", "cobalt blue", "1F4AA8")
+TUNC = _color("tunç rengi", "bronze", "8C6A3A")
+PEMBE = _color("gül pembesi", "rose pink", "D98A96")
 
 
 @dataclass(frozen=True)

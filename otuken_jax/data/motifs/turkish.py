@@ -1,23 +1,42 @@
-"""Turkish suffixes by rule: vowel harmony, buffer letters, softened consonants.
+"""Turkish suffixes by rule: vowel harmony, buffer letters, softened consonants, compounds.
 
-Words are lower case, except for the first letter of a name.
+Words are lower case, except for the first letter of a name. Of several words the last is inflected.
 """
 
-BACK, FRONT = "aıou", "eiöü"
-VOWELS = BACK + FRONT + "âîû"
+BACK, FRONT = "aıouâû", "eiöüî"
+VOWELS = BACK + FRONT
 ROUNDED = "oöuüû"
 VOICELESS = "fstkçşhp"
 # Borrowed words whose palatal l takes front vowels although their own are back.
-FRONT_EXCEPTIONS = ("hilal",)
-# Final consonants that turn voiced before a vowel; -k after a vowel does so by rule.
-SOFTENED = {"üslup": "üslub", "renk": "reng"}
+FRONT_EXCEPTIONS = ("hilal", "hâl", "alkol")
+# Final consonants that turn voiced before a vowel although the word has one syllable, or ends in t.
+SOFTENED = {"renk": "reng", "penç": "penc", "taç": "tac", "dip": "dib", "kanat": "kanad"}
+VOICED = {"k": "ğ", "p": "b", "ç": "c"}
+# Compounds by their last word, which has a possessive suffix already, and that word without it.
+COMPOUNDS = {
+    "ağacı": "ağaç",
+    "başı": "baş",
+    "başlığı": "başlık",
+    "boncuğu": "boncuk",
+    "dalı": "dal",
+    "izi": "iz",
+    "keçisi": "keçi",
+    "koçboynuzu": "koçboynuz",
+    "kursu": "kurs",
+    "panosu": "pano",
+    "saçbağı": "saçbağ",
+    "şahidesi": "şahide",
+    "taşı": "taş",
+    "tokası": "toka",
+    "üçgeni": "üçgen",
+    "yaprağı": "yaprak",
+    "yolu": "yol",
+}
 
 
 def is_front(word: str) -> bool:
     """Whether suffixes of the word take front vowels: by its last vowel, but for borrowed words."""
-    if word.endswith(FRONT_EXCEPTIONS):
-        return True
-    return _last_vowel(word) in FRONT + "î"
+    return _last(word) in FRONT_EXCEPTIONS or _last_vowel(word) in FRONT
 
 
 def low_vowel(word: str) -> str:
@@ -33,36 +52,40 @@ def high_vowel(word: str) -> str:
 
 
 def soften(word: str) -> str:
-    """The stem before a suffix that begins with a vowel: tabak -> tabağ, renk -> reng."""
-    for ending, stem in SOFTENED.items():
-        if word.endswith(ending):
-            return word.removesuffix(ending) + stem
-    syllables = sum(letter in VOWELS for letter in word.split()[-1])
-    if word.endswith("k") and word[-2] in VOWELS and syllables > 1:
-        return word[:-1] + "ğ"
+    """The stem before a suffix that begins with a vowel: tabak -> tabağ, ağaç -> ağac."""
+    last = _last(word)
+    if last in SOFTENED:
+        return word.removesuffix(last) + SOFTENED[last]
+    if sum(letter in VOWELS for letter in last) > 1 and last[-1] in VOICED:
+        return word[:-1] + VOICED[last[-1]]
     return word
 
 
 def with_li(word: str) -> str:
-    """-lI, "having": lale -> laleli, yıldız -> yıldızlı, boynuz -> boynuzlu."""
-    return f"{word}l{high_vowel(word)}"
+    """-lI, "having": lale -> laleli, boynuz -> boynuzlu; of a compound su yolu -> su yollu."""
+    last = _last(word)
+    stem = word.removesuffix(last) + COMPOUNDS.get(last, last)
+    return f"{stem}l{high_vowel(stem)}"
 
 
 def genitive(word: str) -> str:
-    """-(n)In, "of": vazo -> vazonun, tabak -> tabağın."""
+    """-(n)In, "of": vazo -> vazonun, tabak -> tabağın; of a compound su yolu -> su yolunun."""
     buffer = "n" if word[-1] in VOWELS else ""
     return f"{soften(word)}{buffer}{high_vowel(word)}n"
 
 
 def possessive(word: str) -> str:
-    """-(s)I, "its": gövde -> gövdesi, yüz -> yüzü, üslup -> üslubu."""
+    """-(s)I, "its": taçkapı -> taçkapısı, üslup -> üslubu; a compound has it already."""
+    if _last(word) in COMPOUNDS:
+        return word
     buffer = "s" if word[-1] in VOWELS else ""
     return f"{soften(word)}{buffer}{high_vowel(word)}"
 
 
 def locative(word: str, *, possessed: bool = False) -> str:
     """-DA, "in, on": masa -> masada, taş -> taşta; after a possessive gövdesi -> gövdesinde."""
-    consonant = "nd" if possessed else "t" if word[-1] in VOICELESS else "d"
+    voiceless = word[-1] in VOICELESS
+    consonant = "nd" if possessed or _last(word) in COMPOUNDS else "t" if voiceless else "d"
     return f"{word}{consonant}{low_vowel(word)}"
 
 
@@ -70,6 +93,10 @@ def instrumental(word: str) -> str:
     """-(y)lA, "with": lale -> laleyle, motifi -> motifiyle, taş -> taşla."""
     buffer = "y" if word[-1] in VOWELS else ""
     return f"{word}{buffer}l{low_vowel(word)}"
+
+
+def _last(word: str) -> str:
+    return word.split()[-1]
 
 
 def _last_vowel(word: str) -> str:
