@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from otuken_jax.data.motifs.recipes import MOTIFS, Recipe, sample_recipes
+from otuken_jax.data.motifs.recipes import MOTIFS, Recipe, hold_out, sample_recipes
 from otuken_jax.data.motifs.shapes import band_region, build_fields
 from otuken_jax.metrics import iou
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=24)
     parser.add_argument("--resolution", type=int, default=64)
     arguments = parser.parse_args()
-    recipes = sample_recipes(1, 7, num_val=arguments.shapes, num_heldout=0)["val"]
+    recipes = sample_recipes(1, 7, hold_out(7), num_val=arguments.shapes)["val"]
     right, wrong = [], []
     for recipe in recipes:
         ious = band_ious(recipe, arguments.resolution)

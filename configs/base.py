@@ -51,12 +51,15 @@ def get_config() -> ConfigDict:
     data.directory = ""  # where the procedural shapes are kept; empty: <workdir>/data
     data.num_shapes = 20_000
     data.num_val = 1_000
-    data.num_heldout = 1_000
+    data.num_heldout = 1_000  # of (host, motif) pairs that training does not show
+    data.num_heldout_styles = 500  # likewise of styles
+    data.num_heldout_phrasing = 500  # likewise of caption templates
     data.resolution = model.get_ref("voxel_size")
     data.coarsest = 32  # nothing is thinner than 2.5 voxels of this grid
     data.hosts = ()  # names; empty: the whole library
     data.motifs = ()
     data.styles = ()
+    data.heldout_styles = ()  # names; empty: an eighth of the styles, drawn by the seed
     data.batch_size = 32
     data.text_length = 160  # tokens; longer prompts are cut, and that is said
     data.style_length = 96

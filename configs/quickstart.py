@@ -68,6 +68,8 @@ def get_config():
     data.num_shapes = 960
     data.num_val = 96
     data.num_heldout = 96
+    data.num_heldout_styles = 48
+    data.num_heldout_phrasing = 48
     data.coarsest = 16
     data.batch_size = 8
     data.text_length = 200  # bytes; the longest caption has 199

@@ -1,9 +1,10 @@
-"""The library of Turkish motifs: lists it, draws it, builds data sets of it.
+"""The motif library on the command line.
 
 python -m otuken_jax.motifs list
 python -m otuken_jax.motifs render lale --host vazo --style iznik --out lale.png
 python -m otuken_jax.motifs build --count 1000 --resolution 64 --seed 0 --out data --meshes glb
 python -m otuken_jax.motifs sheets --out docs
+python -m otuken_jax.motifs captions --count 300 --seed 0 --out docs/captions.md
 """
 
 import argparse
@@ -11,13 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import Parser, UserError, run_command
+from otuken_jax.errors import UserError, run_command
 
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog="python -m otuken_jax.motifs", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m otuken_jax.motifs",
+        description="The library of Turkish motifs: lists it, draws it, builds data sets of it.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names of all motifs, hosts and styles")
 
@@ -34,8 +38,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     build = commands.add_parser("build", help="a data set for training")
     add = build.add_argument
-    add("--count", type=int, required=True, help="training shapes; a 20th of it more each as val "
-        "and heldout_pairs")  # fmt: skip
+    add("--count", type=int, required=True, help="training shapes; a 20th of it more each in val "
+        "and heldout_pairs, a 40th in heldout_styles and heldout_phrasing")  # fmt: skip
     add("--resolution", type=int, default=64, help="of the stored fields (default 64)")
     add("--seed", type=int, default=0)
     add("--out", required=True, help="folder; the same command goes on where it was stopped")
@@ -44,6 +48,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     sheets = commands.add_parser("sheets", help="motifs.md with a contact sheet of every group")
     sheets.add_argument("--out", default="docs", help="folder (default docs)")
+
+    captions = commands.add_parser("captions", help="captions of random shapes, by kind")
+    add = captions.add_argument
+    add("--count", type=int, default=300)
+    add("--seed", type=int, default=0)
+    add("--out", help="Markdown file (default: printed)")
     return parser.parse_args(argv)
 
 
@@ -111,12 +121,36 @@ def build(arguments: argparse.Namespace) -> None:
         coarsest=min(32, arguments.resolution),
         num_val=others,
         num_heldout=others,
+        num_heldout_styles=-(-others // 2),
+        num_heldout_phrasing=-(-others // 2),
         num_workers=arguments.workers,
         meshes=arguments.meshes,
     )
     for name, split in manifest["splits"].items():
         size = sum(file["bytes"] for file in split["files"].values())
         print(f"{name}: {split['count']} shapes, {size / 1e6:.1f} MB")
+
+
+def captions_page(count: int, seed: int) -> str:
+    """Captions of `count` random shapes of the library, as Markdown, each kind in turn.
+
+    Every other one of a kind is phrased as in the split `heldout_phrasing`.
+    """
+    from otuken_jax.data.motifs.captions import captions, style_text
+    from otuken_jax.data.motifs.recipes import hold_out, sample_recipes
+
+    recipes = sample_recipes(count, seed, hold_out(seed))["train"]
+    lines: dict[str, list[str]] = {}
+    for i, recipe in enumerate(recipes):
+        heldout = i // 9 % 2 == 1
+        words = captions(recipe, heldout=heldout)
+        words["style_text"] = style_text(recipe, heldout=heldout)
+        kind = list(words)[i % len(words)]
+        lines.setdefault(kind, []).append(f"- {words[kind]}")
+    command = f"python -m otuken_jax.motifs captions --count {count} --seed {seed}"
+    sections = [f"# Betimlemeler / Captions\n\nBy `{command}`; see `otuken_jax.data.motifs`."]
+    sections += [f"## {kind}\n\n" + "\n".join(texts) for kind, texts in lines.items()]
+    return "\n\n".join(sections) + "\n"
 
 
 def _check_resolution(resolution: int) -> None:
@@ -132,6 +166,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(render(arguments))
     elif arguments.command == "build":
         build(arguments)
+    elif arguments.command == "captions":
+        if arguments.count < 1:
+            raise UserError(f"--count is {arguments.count}; give at least 1")
+        page = captions_page(arguments.count, arguments.seed)
+        if arguments.out:
+            from otuken_jax.geometry.mesh_io import write_atomic
+
+            write_atomic(Path(arguments.out), page.encode())
+        else:
+            print(page)
     else:
         from otuken_jax.data.motifs.sheets import write_sheets
 

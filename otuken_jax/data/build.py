@@ -17,7 +17,16 @@ from tqdm import tqdm
 
 from otuken_jax.data import motifs as library
 from otuken_jax.data.motifs.captions import captions, style_text
-from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe, sample_recipes
+from otuken_jax.data.motifs.phrases import CAPTIONS, STYLE_TEXT
+from otuken_jax.data.motifs.recipes import (
+    HOSTS,
+    MOTIFS,
+    STYLES,
+    Holdout,
+    Recipe,
+    hold_out,
+    sample_recipes,
+)
 from otuken_jax.data.motifs.shapes import build_fields, sample_surface, solid_mesh
 from otuken_jax.data.records import (
     MANIFEST,
@@ -44,6 +53,7 @@ class _Task(NamedTuple):
     coarsest: int
     seed: int
     mesh: str | None = None  # where its mesh goes
+    other_words: bool = False  # those of `heldout_phrasing`
 
 
 def make_record(task: _Task) -> bytes:
@@ -62,8 +72,8 @@ def make_record(task: _Task) -> bytes:
             "u": quantize_unit(fields.u),
             "v": quantize_unit(fields.v),
             **surface,
-            "captions": captions(recipe),
-            "style_text": style_text(recipe),
+            "captions": captions(recipe, heldout=task.other_words),
+            "style_text": style_text(recipe, heldout=task.other_words),
             "recipe": recipe.to_dict(),
             "has_chart": True,
         }
@@ -83,19 +93,26 @@ def build_motif_dataset(
     styles: Sequence[str] = (),
     num_val: int,
     num_heldout: int,
+    num_heldout_styles: int = 0,
+    num_heldout_phrasing: int = 0,
+    heldout_styles: Sequence[str] = (),
     num_workers: int | None = None,
     progress: bool = True,
     meshes: str | None = None,
 ) -> dict[str, Any]:
-    """Writes the splits train, val and heldout_pairs to `directory`, or finds them there.
+    """Writes train, val and the held-out splits to `directory`, or finds them there.
 
     The files depend on the arguments alone, not on the number of workers. `dataset.json`, written
-    last, makes the data set complete; it holds the arguments, the counts and the files' sha256. An
-    interrupted build goes on with the files of `SHARD` shapes that it had not finished.
+    last, makes the data set complete; it holds the arguments, what training does not show, the
+    counts and the files' sha256. An interrupted build goes on with the files of `SHARD` shapes that
+    it had not finished.
 
     Args:
         coarsest: the coarsest grid trained on; nothing is thinner than 2.5 of its voxels.
         hosts, motifs, styles: names of the motif library; none stands for all of them.
+        num_heldout: shapes in `heldout_pairs`.
+        heldout_styles: those that only `heldout_styles` shows; none given, the seed draws some if
+            that split has shapes.
         num_workers: processes; None takes one per CPU, 0 works in this one.
         meshes: a format; every shape's mesh is written to `meshes/` too.
 
@@ -118,6 +135,9 @@ def build_motif_dataset(
         "styles": list(styles or STYLES),
         "num_val": num_val,
         "num_heldout": num_heldout,
+        "num_heldout_styles": num_heldout_styles,
+        "num_heldout_phrasing": num_heldout_phrasing,
+        "heldout_styles": list(heldout_styles),
         "library": library_version(),
     }
     if meshes:
@@ -127,14 +147,21 @@ def build_motif_dataset(
     present = _find(directory, arguments)
     if present is not None:
         return present
-    recipes = sample_recipes(
-        num_shapes,
+    holdout = hold_out(
         seed,
         hosts=hosts or None,
         motifs=motifs or None,
         styles=styles or None,
+        unseen_styles=heldout_styles or (None if num_heldout_styles else ()),
+    )
+    recipes = sample_recipes(
+        num_shapes,
+        seed,
+        holdout,
         num_val=num_val,
-        num_heldout=num_heldout,
+        num_heldout_pairs=num_heldout,
+        num_heldout_styles=num_heldout_styles,
+        num_heldout_phrasing=num_heldout_phrasing,
     )
     kept = _begin(directory, arguments)
     job = _Task(None, resolution, num_points, coarsest, seed, meshes)
@@ -156,10 +183,25 @@ def build_motif_dataset(
         }
         for name, parts in shards.items()
     }
-    manifest = {"schema": SCHEMA_VERSION, "arguments": arguments, "splits": splits}
+    manifest = {
+        "schema": SCHEMA_VERSION,
+        "arguments": arguments,
+        "heldout": _heldout(holdout),
+        "splits": splits,
+    }
     write_manifest(directory, manifest)
     (directory / PLAN).unlink(missing_ok=True)
     return manifest
+
+
+def _heldout(holdout: Holdout) -> dict[str, Any]:
+    """What training does not show, by the split that does: pairs, styles, caption templates."""
+    phrasings = {**CAPTIONS, "style_text": STYLE_TEXT}
+    return {
+        "heldout_pairs": [list(pair) for pair in holdout.pairs],
+        "heldout_styles": holdout.unseen_styles,
+        "heldout_phrasing": {kind: list(p.heldout) for kind, p in phrasings.items()},
+    }
 
 
 def _shards(
@@ -172,7 +214,8 @@ def _shards(
         for i, recipe in enumerate(recipes[start : start + SHARD], start):
             mesh = str(directory / "meshes" / f"{name}-{i:05d}.{job.mesh}") if job.mesh else None
             seed = _point_seed(job.seed, split, i)
-            tasks.append(job._replace(recipe=recipe, seed=seed, mesh=mesh))
+            other = name == "heldout_phrasing"
+            tasks.append(job._replace(recipe=recipe, seed=seed, mesh=mesh, other_words=other))
         yield directory / f"{name}{part}.arrayrecord", tasks
 
 

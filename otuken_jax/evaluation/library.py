@@ -93,11 +93,13 @@ class Library:
     motifs: tuple[str, ...]
     styles: tuple[str, ...]
     coarsest: int
+    unseen_styles: tuple[str, ...] = ()  # of `styles`, those that training does not show
 
     @classmethod
     def read(cls, directory: str | Path) -> "Library | None":
         """From a data set's manifest; None if it was not made from recipes."""
-        held = read_manifest(directory).get("arguments", {})
+        manifest = read_manifest(directory)
+        held = manifest.get("arguments", {})
         if "coarsest" not in held:
             return None
         return cls(
@@ -105,6 +107,7 @@ class Library:
             tuple(held["motifs"] or MOTIFS),
             tuple(held["styles"] or STYLES),
             held["coarsest"],
+            tuple(manifest.get("heldout", {}).get("heldout_styles", ())),
         )
 
     def occupancy_at(

@@ -98,8 +98,9 @@ def change_color(library: Library, recipe: Recipe) -> Change:
 
 
 def change_style(library: Library, recipe: Recipe) -> Change:
-    """Another style with its first colours in the style text."""
-    after = dataclasses.replace(recipe, style=_next(library.styles, recipe.style), palette=0)
+    """Another style that training showed, with its first colours, in the style text."""
+    usable = [s for s in library.styles if s == recipe.style or s not in library.unseen_styles]
+    after = dataclasses.replace(recipe, style=_next(usable, recipe.style), palette=0)
     return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
 
 

@@ -136,6 +136,9 @@ def build_motifs(config: ConfigDict, workdir: Path) -> Path:
         styles=tuple(data.styles),
         num_val=data.num_val,
         num_heldout=data.num_heldout,
+        num_heldout_styles=data.num_heldout_styles,
+        num_heldout_phrasing=data.num_heldout_phrasing,
+        heldout_styles=tuple(data.heldout_styles),
     )
     processes.wait_for_all("data")
     return directory

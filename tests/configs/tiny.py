@@ -28,6 +28,8 @@ def get_config():
     data.num_shapes = 32
     data.num_val = 8
     data.num_heldout = 8
+    data.num_heldout_styles = 2
+    data.num_heldout_phrasing = 2
     data.text_length = 64
     data.style_length = 64
     config.train.stage_epochs = (2, 2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from otuken_jax.data import build, records
+from otuken_jax.data.motifs.captions import captions
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.errors import UserError
@@ -20,6 +21,8 @@ ARGUMENTS = {
     "motifs": [],  # all
     "num_val": 3,
     "num_heldout": 2,
+    "num_heldout_styles": 1,
+    "num_heldout_phrasing": 2,
     "progress": False,
 }
 
@@ -41,6 +44,8 @@ def test_the_splits_hold_what_the_manifest_says(directory):
         "train": 6,
         "val": 3,
         "heldout_pairs": 2,
+        "heldout_styles": 1,
+        "heldout_phrasing": 2,
     }
     held = digests(directory)
     for split in manifest["splits"].values():
@@ -65,6 +70,24 @@ def test_a_record_is_its_recipe(directory):
     assert len({e["points"].tobytes() for e in examples}) == 6
     assert example["has_chart"]
     assert example["style_text"]
+
+
+def test_the_manifest_says_what_training_does_not_show(directory):
+    heldout = records.read_manifest(directory)["heldout"]
+    shown = {
+        split: [source[i] for i in range(len(source))]
+        for split in ("train", "val", "heldout_pairs", "heldout_styles", "heldout_phrasing")
+        for source in [records.RecordSource([directory / f"{split}.arrayrecord"])]
+    }
+    for split, examples in shown.items():
+        for example in examples:
+            recipe = example["recipe"]
+            pair = [recipe["host"], recipe["motif"]]
+            assert (pair in heldout["heldout_pairs"]) == (split == "heldout_pairs")
+            assert (recipe["style"] in heldout["heldout_styles"]) == (split == "heldout_styles")
+            words = captions(Recipe.from_dict(recipe), heldout=split == "heldout_phrasing")
+            assert example["captions"] == words
+    assert heldout["heldout_phrasing"]["host"] == ["{host}; {a}, {b} ve {c}"]
 
 
 def test_processes_write_the_same_bytes(directory, tmp_path):
@@ -113,7 +136,7 @@ def test_an_interrupted_build_is_no_data_set_and_can_be_repeated(directory, tmp_
     monkeypatch.setattr(build, "make_record", lambda task: made.append(task) or build_record(task))
     made.clear()
     build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
-    assert len(made) == 3 + 2  # val and heldout_pairs; train was finished
+    assert len(made) == 3 + 2 + 1 + 2  # train was finished
     assert digests(tmp_path) == digests(directory)
 
 
@@ -128,7 +151,7 @@ def test_small_files_hold_the_same_records(directory, tmp_path, monkeypatch):
     whole = records.RecordSource([directory / "train.arrayrecord"])
     for i in range(6):
         assert split[i]["sdf"].tobytes() == whole[i]["sdf"].tobytes()
-    assert len(list((tmp_path / "meshes").iterdir())) == 6 + 3 + 2
+    assert len(list((tmp_path / "meshes").iterdir())) == 6 + 3 + 2 + 1 + 2
 
 
 def test_a_damaged_file_is_made_again(directory, tmp_path):

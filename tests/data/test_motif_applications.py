@@ -9,7 +9,7 @@ from skimage.measure import label
 from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
-from otuken_jax.data.motifs.recipes import Recipe, sample_recipes
+from otuken_jax.data.motifs.recipes import Recipe, hold_out, sample_recipes
 from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields, sample_surface
 from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.data.motifs.table import (
@@ -38,7 +38,7 @@ def test_the_table_is_about_the_library():
 
 
 def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
-    splits = sample_recipes(400, 0, num_val=100, num_heldout=100)
+    splits = sample_recipes(400, 0, hold_out(0), num_val=100, num_heldout_pairs=100)
     ornamented = [r for split in splits.values() for r in split if r.motif]
     assert all(allowed(r.host, r.motif, r.style) for r in ornamented)
     assert {r.layout for r in ornamented} == set(LAYOUTS)
@@ -46,7 +46,7 @@ def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
     assert {r.style for r in ornamented} == set(STYLES)
     assert not any(r.technique == "color" for r in splits["val"] + splits["heldout_pairs"])
     odd = {"hosts": ["bengutas"], "motifs": ["karanfil", "goz"], "styles": ["barok"]}
-    free = sample_recipes(10, 0, **odd, num_val=0, num_heldout=0)["train"]
+    free = sample_recipes(10, 0, hold_out(0, **odd))["train"]
     assert {r.motif for r in free} >= {"goz"}
     assert {(r.technique, r.layout) for r in free} == {(None, "row")}
 

@@ -7,21 +7,31 @@ import pytest
 
 from configs.quickstart import HOSTS, MOTIFS, STYLES
 from otuken_jax.data.motifs.captions import captions
+from otuken_jax.data.motifs.recipes import HOSTS as LIBRARY_HOSTS
+from otuken_jax.data.motifs.recipes import MOTIFS as LIBRARY_MOTIFS
 from otuken_jax.data.motifs.recipes import (
     Recipe,
     form_values,
+    hold_out,
     is_heldout_pair,
     is_val_form,
     sample_recipes,
 )
+from otuken_jax.data.motifs.table import styles_of
 from otuken_jax.errors import UserError
 
+COUNTS = {
+    "num_val": 200,
+    "num_heldout_pairs": 200,
+    "num_heldout_styles": 100,
+    "num_heldout_phrasing": 100,
+}
 COMPACT = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES}
 
 
 @pytest.fixture(scope="module")
 def splits():
-    return sample_recipes(1000, 0, **COMPACT, num_val=200, num_heldout=200)
+    return sample_recipes(1000, 0, hold_out(0, **COMPACT, unseen_styles=None), **COUNTS)
 
 
 def pairs(recipes):
@@ -33,21 +43,23 @@ def test_sizes_and_determinism(splits):
         "train": 1000,
         "val": 200,
         "heldout_pairs": 200,
+        "heldout_styles": 100,
+        "heldout_phrasing": 100,
     }
-    assert splits == sample_recipes(1000, 0, **COMPACT, num_val=200, num_heldout=200)
-    assert (
-        splits["train"] != sample_recipes(1000, 1, **COMPACT, num_val=200, num_heldout=200)["train"]
-    )
+    holdout = hold_out(0, **COMPACT, unseen_styles=None)
+    assert splits == sample_recipes(1000, 0, holdout, **COUNTS)
+    assert splits["train"] != sample_recipes(1000, 1, holdout, **COUNTS)["train"]
 
 
 def test_heldout_pairs_are_whole_and_balanced(splits):
     held = pairs(splits["heldout_pairs"])
     assert not held & (pairs(splits["train"]) | pairs(splits["val"]))
     assert len(held) + len(pairs(splits["train"])) == len(HOSTS) * len(MOTIFS)
+    assert held == set(hold_out(0, **COMPACT, unseen_styles=None).pairs)
     assert 0.1 < len(held) / (len(HOSTS) * len(MOTIFS)) < 0.2
     assert max(Counter(host for host, _ in held).values()) <= 0.25 * len(MOTIFS)
     assert max(Counter(motif for _, motif in held).values()) <= 0.3 * len(HOSTS)
-    small = sample_recipes(60, 5, **COMPACT, num_val=10, num_heldout=len(held))
+    small = sample_recipes(60, 5, hold_out(5, **COMPACT), num_heldout_pairs=len(held))
     assert pairs(small["heldout_pairs"]) == held  # whatever the number of shapes and the seed
 
 
@@ -76,10 +88,8 @@ def test_train_is_balanced_and_has_plain_objects(splits):
 
 
 def test_a_subset_of_the_library():
-    splits = sample_recipes(
-        30, 0, hosts=["vazo", "tabak"], motifs=["lale", "goz"], styles=["iznik"], num_val=4,
-        num_heldout=0,
-    )  # fmt: skip
+    subset = {"hosts": ["vazo", "tabak"], "motifs": ["lale", "goz"], "styles": ["iznik"]}
+    splits = sample_recipes(30, 0, hold_out(0, **subset), num_val=4)
     assert {r.host for r in splits["train"]} == {"vazo", "tabak"}
     assert {r.style for r in splits["train"]} == {"iznik", None}
     assert all(not is_heldout_pair(r.host, r.motif) for r in splits["train"] if r.motif)
@@ -87,7 +97,40 @@ def test_a_subset_of_the_library():
 
 def test_unknown_names_are_reported():
     with pytest.raises(UserError, match=r"unknown motif papatya: choose among lale, karanfil"):
-        sample_recipes(3, 0, motifs=["papatya"], num_val=0, num_heldout=0)
+        hold_out(0, motifs=["papatya"])
+    with pytest.raises(UserError, match="held-out styles saz must be among iznik"):
+        hold_out(0, styles=["iznik"], unseen_styles=["saz"])
+    with pytest.raises(UserError, match="nothing is left"):
+        sample_recipes(3, 0, hold_out(0, **COMPACT), num_heldout_styles=1)
+
+
+def test_heldout_styles_are_in_no_other_split(splits):
+    (style,) = {r.style for r in splits["heldout_styles"]}
+    assert all(
+        r.style != style for name in splits for r in splits[name] if name != "heldout_styles"
+    )
+    assert pairs(splits["heldout_styles"]) <= pairs(splits["train"])
+    drawn = {hold_out(seed, **COMPACT, unseen_styles=None).unseen_styles[0] for seed in range(20)}
+    assert drawn == set(STYLES)
+    assert hold_out(3, **COMPACT, unseen_styles=["barok"]).unseen_styles == ["barok"]
+
+
+def test_of_the_whole_library_an_eighth_of_the_styles_is_held_out():
+    for seed in range(2):
+        holdout = hold_out(seed, unseen_styles=None)
+        splits = sample_recipes(10, seed, holdout, num_heldout_styles=60)
+        assert len(holdout.unseen_styles) == 2
+        assert {r.style for r in splits["heldout_styles"]} == set(holdout.unseen_styles)
+        assert {host for host, _ in holdout.known} == set(LIBRARY_HOSTS)  # all are still shown
+        assert {motif for _, motif in holdout.known} == set(LIBRARY_MOTIFS)
+        assert pairs(splits["heldout_styles"]) <= set(holdout.known)
+        styles = {style for pair in holdout.known for style in styles_of(*pair)}
+        assert styles >= set(holdout.styles)
+
+
+def test_heldout_phrasing_shows_the_forms_of_val(splits):
+    assert all(is_val_form(r.host, r.form) for r in splits["heldout_phrasing"])
+    assert pairs(splits["heldout_phrasing"]) <= pairs(splits["train"])
 
 
 def test_record_form_and_jitter():

@@ -20,7 +20,7 @@ ejder tepeli: dragon-topped; geniş: wide; geniş açılı: wide-angled; geniş 
 geniş dipli: wide-based; geniş omuzlu: wide-shouldered; geniş pahlı: broadly bevelled
 geniş saçaklı: wide-eaved; geniş tablalı: wide-trayed; geniş tündüklü: wide-crowned
 geniş şerefeli: wide-balconied; hafif dalgalı: slightly wavy; hafif dilimli: slightly fluted
-hafif eğik: slightly tilted; hafif pahlı: slightly bevelled; hafif çukur: slightly hollow
+hafif eğik: slightly tilted; hafif pahlı: slightly bevelled; hafif çukur: medium-deep
 ince: thin; ince boyunlu: slim-necked; ince gönderli: thin-poled; ince gövdeli: slender
 ince tablalı: thin-slabbed; ince uzun: tall and slim; içbükey gövdeli: concave
 kaidesiz: baseless; kalın: thick; kalın boyunlu: thick-necked; kalın gönderli: thick-poled
@@ -67,7 +67,7 @@ yuvarlak köşeli: round-cornered; yuvarlak planlı: round-plan; yuvarlak taçl�
 yuvarlak tepeli: round-topped; yüksek: tall; yüksek ayaklı: high-footed
 yüksek başlıklı: high-crowned; yüksek kaideli: high-based; yüksek kapaklı: high-lidded
 yüksek kasnaklı: high-drummed; yüksek kemerli: high-arched; yüksek nişli: high-niched
-çan biçimli kaideli: bell-based; çok dalgalı: very wavy; çok eğik: steeply tilted; çukur: hollow
+çan biçimli kaideli: bell-based; çok dalgalı: very wavy; çok eğik: steeply tilted; çukur: deep
 şişkin karınlı: round-bellied; şişkin tepeli: bulbous
 """
 FORMS: dict[str, str] = dict(

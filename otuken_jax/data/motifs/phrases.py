@@ -190,7 +190,7 @@ STYLE_TEXT = Phrasings(
         "{style} üslubu, {layout:noun}, {ground} zemin",
         "{ground} zemin üzerine {layout:noun}, {style} üslubu",
         "{style} tarzı, {ground} üzerine {layout:noun}",
-        "{style} üslubunda {layout:noun}, {ground} zemin üzerine",
+        "{style} üslubunda, {ground} zemin üzerine {layout:noun}",
         "{plain}, {ground}",
         "{plain:sade}, {ground} yüzey",
         "{ground}, {plain:motifsiz}",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from otuken_jax.errors import UserError
 
 PLAIN_FRACTION = 0.1  # of the training shapes
 VARIED = 0.35  # of the ornaments, by technique and by layout
+STYLES_HELD = 1 / 8  # of the styles go to `heldout_styles`, at least one
 Form = tuple[int, int, int]
+Pair = tuple[str, str | None]
+SPLITS = ("train", "val", "heldout_pairs", "heldout_styles", "heldout_phrasing")
 
 
 @dataclass(frozen=True)
@@ -64,51 +68,111 @@ def is_val_form(host: str, form: Form) -> bool:
     return (a + b + c + shift) % 3 == 0 and (a + 2 * b + shift // 3) % 3 == 0
 
 
-def sample_recipes(
-    num_shapes: int,
+class Holdout(NamedTuple):
+    """What training may show, and what only the other splits do."""
+
+    known: list[Pair]  # (host, motif), each in some of `styles`
+    styles: list[str]
+    free: bool  # whether any motif may go on any host in any style
+    pairs: list[Pair]  # only in `heldout_pairs`
+    unseen_styles: list[str]  # only in `heldout_styles`
+
+
+def hold_out(
     seed: int,
     *,
     hosts: Sequence[str] | None = None,
     motifs: Sequence[str] | None = None,
     styles: Sequence[str] | None = None,
-    num_val: int,
-    num_heldout: int,
-) -> dict[str, list[Recipe]]:
-    """Recipes of `num_shapes` training shapes, `num_val` and `num_heldout` others, by split.
+    unseen_styles: Sequence[str] | None = (),
+) -> Holdout:
+    """Divides a selection of the library; None stands for all of it.
 
-    `val` shows known pairs in (host, form) combinations that `train` never has; `heldout_pairs`
-    shows known forms with (host, motif) pairs that neither of the others has. Hosts, motifs and
-    styles are drawn in turn, so each is equally frequent. None stands for the whole library.
+    Held-out pairs depend on the library alone. `unseen_styles` are drawn by the seed if None: an
+    eighth of the styles, such that the others still show every host and every motif.
 
-    A selection that names hosts, motifs and styles is combined freely, each ornament as its style
-    has it. Otherwise `table` says what goes together; techniques and layouts then vary too, except
-    that only `train` has ornaments in colour alone, whose shape tells nothing of their motif.
+    A selection that names hosts, motifs and styles is combined freely, otherwise `table` says what
+    goes together.
 
     Raises:
-        UserError: a host, motif or style that the library does not have.
+        UserError: a name that the library does not have, or no style can be held out.
     """
-    named = None not in (hosts, motifs, styles)
+    free = None not in (hosts, motifs, styles)
     hosts = _check("host", hosts, HOSTS)
     motifs = _check("motif", motifs, MOTIFS)
     styles = _check("style", styles, STYLES)
-    pairs = [
-        (host, motif)
-        for host, motif in product(hosts, motifs)
-        if named or set(styles_of(host, motif)) & set(styles)
-    ]
-    held = [pair for pair in pairs if is_heldout_pair(*pair)]
-    known = [pair for pair in pairs if not is_heldout_pair(*pair)]
+
+    uses = {p: set(styles if free else styles_of(*p)) for p in product(hosts, motifs)}
+
+    def shown_in(names: Sequence[str]) -> list[Pair]:
+        return [pair for pair, shown in uses.items() if shown & set(names)]
+
+    def known_in(names: Sequence[str]) -> list[Pair]:
+        return [pair for pair in shown_in(names) if not is_heldout_pair(*pair)]
+
+    if unseen_styles is None:
+        unseen: list[str] = []
+        names = [set(names) for names in zip(*known_in(styles), strict=True)]
+        order = np.random.default_rng([seed, 1]).permutation(len(styles))
+        for style in (styles[i] for i in order):
+            rest = [name for name in styles if name not in (*unseen, style)]
+            known = known_in(rest)
+            covered = [set(names) for names in zip(*known, strict=True)] == names
+            if covered and set(known) & set(known_in([style])):
+                unseen.append(style)
+            if len(unseen) == max(1, round(STYLES_HELD * len(styles))):
+                break
+    else:
+        unseen = [style for style in styles if style in unseen_styles]
+        if len(unseen) != len(set(unseen_styles)):
+            raise UserError(
+                f"held-out styles {', '.join(unseen_styles)} must be among {', '.join(styles)}"
+            )
+    styles = [style for style in styles if style not in unseen]
+    held = [pair for pair in shown_in(styles) if is_heldout_pair(*pair)]
+    return Holdout(known_in(styles), styles, free, held, unseen)
+
+
+def sample_recipes(
+    num_shapes: int,
+    seed: int,
+    holdout: Holdout,
+    *,
+    num_val: int = 0,
+    num_heldout_pairs: int = 0,
+    num_heldout_styles: int = 0,
+    num_heldout_phrasing: int = 0,
+) -> dict[str, list[Recipe]]:
+    """Recipes of `num_shapes` training shapes and of the other splits, by split.
+
+    `val` shows known pairs in (host, form) combinations that `train` never has; so does
+    `heldout_phrasing`, whose words are to be others. `heldout_pairs` shows known forms with
+    (host, motif) pairs that no other split has, `heldout_styles` known forms and pairs in styles
+    that no other has. Hosts, motifs and styles are drawn in turn, so each is equally frequent.
+
+    In a free selection each ornament is as its style has it. Otherwise techniques and layouts vary
+    too, except that only `train` has ornaments in colour alone, whose shape tells nothing of their
+    motif.
+
+    Raises:
+        UserError: a split has nothing to show.
+    """
+    known, styles, free, held, unseen = holdout
     rng = np.random.default_rng(seed)
     num_plain = round(PLAIN_FRACTION * num_shapes)
-    plain = [(host, None) for host in hosts]
-    draw = partial(_draw, rng, styles=styles, free=named)
-    train = draw(known, count=num_shapes - num_plain, val_forms=False)
-    train += draw(plain, count=num_plain, val_forms=False)
-    return {
+    plain = [(host, None) for host in dict.fromkeys(host for host, _ in known + held)]
+    in_unseen = [p for p in known if unseen and (free or set(styles_of(*p)) & set(unseen))]
+    draw = partial(_draw, rng, styles=styles, free=free, val_forms=False)
+    train = draw(known, count=num_shapes - num_plain)
+    train += draw(plain, count=num_plain)
+    splits = {
         "train": [train[i] for i in rng.permutation(len(train))],
         "val": draw(known, count=num_val, val_forms=True, in_color=False),
-        "heldout_pairs": draw(held, count=num_heldout, val_forms=False, in_color=False),
+        "heldout_pairs": draw(held, count=num_heldout_pairs, in_color=False),
+        "heldout_styles": draw(in_unseen, styles=unseen, count=num_heldout_styles, in_color=False),
+        "heldout_phrasing": draw(known, count=num_heldout_phrasing, val_forms=True, in_color=False),
     }
+    return splits
 
 
 def _check(kind: str, names: Sequence[str] | None, registry: dict) -> list[str]:
@@ -134,7 +198,9 @@ def _draw(
 ) -> list[Recipe]:
     """`count` recipes that go round the pairs, and round the styles, in shuffled order."""
     if count and not pairs:
-        raise UserError("no (host, motif) pair is left for a split: choose more hosts or motifs")
+        raise UserError(
+            "nothing is left for a split: choose more hosts, motifs or styles, or make it empty"
+        )
     forms_of = {
         host: [f for f in product(range(3), repeat=3) if is_val_form(host, f) == val_forms]
         for host in {host for host, _ in pairs}
