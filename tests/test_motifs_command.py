@@ -1,5 +1,7 @@
 """The motif library's command line."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -45,3 +47,15 @@ def test_the_sheets_show_every_motif(tmp_path):
     sheets = list((tmp_path / "motifs").glob("*.png"))
     assert len(sheets) == 7
     assert all(sheet.stat().st_size < 300_000 for sheet in sheets)
+
+
+def test_the_page_of_captions_is_up_to_date(tmp_path):
+    out = tmp_path / "captions.md"
+    motifs.main(["captions", "--count", "300", "--seed", "0", "--out", str(out)])
+    page = out.read_text(encoding="utf-8")
+    assert sum(line.startswith("- ") for line in page.splitlines()) == 300
+    assert page.count("## ") == 9  # eight kinds, and the style text
+    docs = Path(__file__).parents[1] / "docs" / "captions.md"
+    assert page == docs.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="--count is 0"):
+        motifs.main(["captions", "--count", "0"])
