@@ -82,7 +82,8 @@ def test_another_configuration_in_the_workdir_is_refused(tmp_path):
 
 def start(workdir: Path, **kwargs) -> subprocess.Popen:
     command = [sys.executable, "-m", "otuken_jax.train", "--config", TINY]
-    return subprocess.Popen([*command, "--workdir", str(workdir)], **kwargs)
+    quick = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # it compiles longer than it runs
+    return subprocess.Popen([*command, "--workdir", str(workdir)], env=quick, **kwargs)
 
 
 def wait_for_checkpoint(workdir: Path, step: int, process: subprocess.Popen) -> None:
@@ -118,7 +119,7 @@ def test_killed_process_resumes_bit_for_bit(tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_with_zero(tmp_path):
-    process = start(tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
+    process = start(tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for_checkpoint(tmp_path, 4, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()

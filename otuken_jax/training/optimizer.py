@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 
@@ -53,7 +54,7 @@ def make_optimizer(config: OptimizerConfig, labels: dict[str, str]) -> optax.Gra
 def set_learning_rate(opt_state, learning_rate: float) -> None:
     """Sets the rate for the next steps, from the host; the plateau decides it."""
     old = opt_state.hyperparams["learning_rate"]
-    new = jnp.asarray(learning_rate, old.dtype)
+    new = np.asarray(learning_rate, old.dtype)
     opt_state.hyperparams["learning_rate"] = jax.device_put(new, old.sharding)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from otuken_jax.errors import UserError
 
@@ -52,7 +53,15 @@ def parameter_sharding(mesh: Mesh, x) -> NamedSharding:
 
 def put_parameters(mesh: Mesh, tree: Any) -> Any:
     """Every array of the tree to where `parameter_sharding` says."""
-    return jax.tree.map(lambda x: jax.device_put(x, parameter_sharding(mesh, x)), tree)
+    return jax.tree.map(lambda x: put(x, parameter_sharding(mesh, x)), tree)
+
+
+def put(x: ArrayLike, sharding: NamedSharding) -> jax.Array:
+    """`x`, the same in every process, to the devices of all of them."""
+    # JAX 0.10 makes an array without readable shards of a jax.Array that one process holds.
+    if jax.process_count() > 1 and getattr(x, "is_fully_addressable", False):
+        x = np.asarray(x)
+    return jax.device_put(x, sharding)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

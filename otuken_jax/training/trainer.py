@@ -149,7 +149,7 @@ class Otuken3DTrainer:
         if self._state is not None:
             opt_state = carry_over(self._state.opt_state, opt_state)
         opt_state = sharding.put_parameters(self.mesh, opt_state)
-        step = jax.device_put(jnp.int32(self.step), sharding.replicated(self.mesh))
+        step = sharding.put(np.int32(self.step), sharding.replicated(self.mesh))
         # The step donates its state; the model keeps arrays of its own until the next sync.
         self._state = TrainState(jax.tree.map(jnp.copy, trained), opt_state, step)
         self._fixed = fixed
@@ -366,7 +366,7 @@ class Otuken3DTrainer:
         self._state = TrainState(
             {n: restored.params[n] for n in self._state.params},
             restored.opt_state,
-            jax.device_put(jnp.int32(step), sharding.replicated(self.mesh)),
+            sharding.put(np.int32(step), sharding.replicated(self.mesh)),
         )
         update_model(self.model, jax.tree.map(jnp.copy, self.params()))
         logger.info("resumed from step %d", step)
