@@ -32,8 +32,12 @@ MOTIFS = (
     "suyolu",
     "goz",
     "meandr",
+    "palmet",
+    "nar",
+    "bulut",
+    "bereket",
 )
-STYLES = ("iznik", "selcuklu", "gokturk", "kilim", "barok")
+STYLES = ("iznik", "selcuklu", "gokturk", "kilim", "barok", "kutahya")
 
 
 def get_config():
@@ -65,6 +69,7 @@ def get_config():
     data.hosts = HOSTS
     data.motifs = MOTIFS
     data.styles = STYLES
+    data.heldout_styles = ("kutahya",)
     data.num_shapes = 960
     data.num_val = 96
     data.num_heldout = 96

@@ -12,6 +12,7 @@ from pathlib import Path
 from otuken_jax.errors import Parser, UserError, run_command
 
 RESPONSES, QUICK_RESPONSES = 48, 16  # shapes whose words are changed
+SHOWN = "heldout_pairs"  # the split whose responses and hosts are printed, if it is measured
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -80,16 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=arguments.seed,
     )
     results = [evaluation.split(split) for split in splits]
+    shown = next((r for r in results if r.split == SHOWN), results[-1])
     limit = QUICK_RESPONSES if arguments.quick else RESPONSES
     changes = {
         split: evaluation.responses(split, limit, blend=not arguments.quick)
-        for split in (splits[-1:] if arguments.quick else splits)
+        for split in ([shown.split] if arguments.quick else splits)
     }
     print(report.summary_table(evaluation, results))
-    print(report.response_lines(changes[splits[-1]]))
-    if results[-1].confusion:
+    print(report.response_lines(changes[shown.split]))
+    if shown.confusion:
         print()
-        print(report.format_confusion(evaluation, results[-1]))
+        print(report.format_confusion(evaluation, shown))
     if arguments.out:
         out = Path(arguments.out)
         figures = report.to_json(evaluation, results, changes)
