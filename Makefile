@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
-SLOW ?= tests
 BIN := $(VENV)/bin
 # Two files at a time: most of a test is one thread that compiles.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -18,7 +17,7 @@ test: $(VENV)/.installed-test
 	$(PYTEST)
 
 slow-test: $(VENV)/.installed-test
-	$(PYTEST) -m slow $(SLOW)
+	$(PYTEST) -m slow
 
 tree-mode-test: $(VENV)/.installed-test
 	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(PYTEST) tests/models tests/training

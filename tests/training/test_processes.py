@@ -44,12 +44,18 @@ def losses(workdir: Path) -> dict[tuple[int, str], float]:
     return {(line["step"], line["split"]): line["loss"] for line in lines}
 
 
+@pytest.fixture(scope="module")
+def losses_of_one(tmp_path_factory) -> dict[tuple[int, str], float]:
+    workdir = tmp_path_factory.mktemp("one")
+    finish([start(workdir)])
+    return losses(workdir)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fsdp", [1, 2])
-def test_two_processes_train_as_one_does(tmp_path, fsdp):
-    finish([start(tmp_path / "one")])
-    finish(start_two(tmp_path / "two", f"--config.mesh.fsdp={fsdp}"))
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+def test_two_processes_train_as_one_does(losses_of_one, tmp_path, fsdp):
+    finish(start_two(tmp_path, f"--config.mesh.fsdp={fsdp}"))
+    one, two = losses_of_one, losses(tmp_path)
     assert one.keys() == two.keys()
     # The first steps only: rounding in another order grows from there.
     first = [k for k in one if k[0] <= 5]
