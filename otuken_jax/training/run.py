@@ -18,7 +18,6 @@ from otuken_jax.data.records import read_manifest
 from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
-from otuken_jax.host_memory import keep_freed_memory
 from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
@@ -206,7 +205,6 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     enable_compile_cache()
-    keep_freed_memory()
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
     check_batch_size(mesh, config.data.batch_size)
     model = build_model(config)

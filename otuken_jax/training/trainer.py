@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from otuken_jax.host_memory import release_freed_memory
+from otuken_jax.compile_cache import release_compile_memory
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.models.pointnet2 import PointNet2
@@ -158,7 +158,7 @@ class Otuken3DTrainer:
             modeldef, tx, self.model.stage, self.step_config, self.mesh, self._state
         )
         self._signature = signature
-        release_freed_memory()  # the step before is gone; this one needs room to compile
+        release_compile_memory()  # the step before is gone; this one needs room to compile
         self._compiling = True
 
     def _sync_model(self) -> None:
@@ -204,7 +204,7 @@ class Otuken3DTrainer:
                 )
                 if self._compiling:
                     jax.block_until_ready(metrics)
-                    release_freed_memory()
+                    release_compile_memory()
                     self._compiling = False
                 self.step += 1
                 self.progress.stage_step += 1
