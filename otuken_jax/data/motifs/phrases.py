@@ -41,28 +41,28 @@ ORIGINS = {
     "canakkale": "Çanakkale",
 }
 
-# Words for a layout, which themselves have slots.
+# Words for a layout, which themselves have slots; the usual one, a row, goes without saying.
 LAYOUTS: dict[str, dict[str, str]] = {
     "with_li": {
-        "row": "tek sıra {color} {technique} {motif} motifli",
+        "row": "{color} {technique} {motif} motifli",
         "border": "{color} {technique} {motif} bordürlü",
         "allover": "baştan başa {color} {technique} {motif} motifli",
         "medallion": "{color} {technique} {motif} madalyonlu",
     },
     "noun": {
-        "row": "tek sıra {color} {technique} {motif} motifi",
+        "row": "{color} {technique} {motif} motifi",
         "border": "{color} {technique} {motif} bordürü",
         "allover": "baştan başa {color} {technique} {motif} motifi",
         "medallion": "{color} {technique} {motif} madalyonu",
     },
     "instrumental": {
-        "row": "tek sıra {color} {technique} {motif} motifiyle",
+        "row": "{color} {technique} {motif} motifiyle",
         "border": "{color} {technique} {motif} bordürüyle",
         "allover": "baştan başa {color} {technique} {motif} motifiyle",
         "medallion": "{color} {technique} {motif} madalyonuyla",
     },
     "english": {
-        "row": "one row of {technique} {color} {motif} motifs",
+        "row": "{technique} {color} {motif} motifs",
         "border": "a border of {technique} {color} {motif} motifs",
         "allover": "{technique} {color} {motif} motifs all over",
         "medallion": "a {technique} {color} {motif} medallion",
