@@ -1,4 +1,4 @@
-"""The motif library on the command line.
+"""The library of Turkish motifs: lists it, draws it, captions it, builds data sets of it.
 
 python -m otuken_jax.motifs list
 python -m otuken_jax.motifs render lale --host vazo --style iznik --out lale.png
@@ -12,16 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import Parser, UserError, run_command
 
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m otuken_jax.motifs",
-        description="The library of Turkish motifs: lists it, draws it, builds data sets of it.",
-    )
+    parser = Parser(prog="python -m otuken_jax.motifs", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names of all motifs, hosts and styles")
 

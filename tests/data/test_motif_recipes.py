@@ -110,7 +110,7 @@ def test_heldout_styles_are_in_no_other_split(splits):
         r.style != style for name in splits for r in splits[name] if name != "heldout_styles"
     )
     assert pairs(splits["heldout_styles"]) <= pairs(splits["train"])
-    drawn = {hold_out(seed, **COMPACT, unseen_styles=None).unseen_styles[0] for seed in range(20)}
+    drawn = {hold_out(seed, **COMPACT, unseen_styles=None).unseen_styles[0] for seed in range(40)}
     assert drawn == set(STYLES)
     assert hold_out(3, **COMPACT, unseen_styles=["barok"]).unseen_styles == ["barok"]
 
