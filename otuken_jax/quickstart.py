@@ -7,23 +7,47 @@ from pathlib import Path
 from otuken_jax import evaluate, train
 from otuken_jax.errors import Parser, UserError, run_command
 
-# (text, style, second style). Training shows neither a vase with tulips nor a tomb tower with
-# eight-pointed stars; the last prompt blends two styles.
+# (text, style, second style), as full as the captions that this small model learns from. Training
+# shows neither a vase with tulips nor a tomb tower with eight-pointed stars; the last prompt blends
+# two styles.
 PROMPTS = (
     (
-        "uzun boylu, küresel gövdeli bir vazo",
-        "İznik üslubu, lale motifi, lacivert üzerine beyaz",
+        "uzun boylu, küresel gövdeli, orta uzunlukta boyunlu bir vazo",
+        "İznik üslubunda, lacivert zemin üzerine beyaz kabartma lale motifi",
         None,
     ),
-    ("Selçuklu üslubunda sekiz köşeli yıldız motifli bir kümbet", None, None),
-    ("Anadolu kilimi üslubunda elibelinde motifli bir sürahi", None, None),
-    ("bir karo çini", "İznik üslubu, çintemani motifi, beyaz zemin üzerine lacivert", None),
-    ("orta boylu bir testi", "Göktürk tarzı oyma koçboynuzu, granit grisi üzerine siyah", None),
-    ("Selçuklu üslubunda, firuze zemin üzerine siyah baklava motifli bir otağ", None, None),
     (
-        "derin, yuvarlak gövdeli bir kâse",
-        "İznik üslubu, penç motifi, beyaz üzerine lacivert",
-        "Osmanlı barok üslubu, penç motifi, zümrüt yeşili üzerine altın sarısı",
+        "Selçuklu üslubunda, kiremit rengi zemin üzerine firuze kabartma sekiz köşeli yıldız "
+        "motifli, orta yükseklikte, sivri külahlı, yuvarlak planlı bir kümbet",
+        None,
+        None,
+    ),
+    (
+        "Anadolu kilimi üslubunda, bordo zemin üzerine krem rengi kabartma elibelinde motifli, "
+        "ince uzun, küresel gövdeli, orta kalınlıkta boyunlu bir sürahi",
+        None,
+        None,
+    ),
+    (
+        "kare biçimli, orta kalınlıkta, keskin köşeli bir karo çini",
+        "İznik üslubunda, beyaz zemin üzerine lacivert kabartma çintemani motifi",
+        None,
+    ),
+    (
+        "orta boylu, geniş omuzlu, küçük kulplu bir testi",
+        "Göktürk üslubunda, granit grisi zemin üzerine siyah oyma koçboynuzu motifi",
+        None,
+    ),
+    (
+        "Selçuklu üslubunda, firuze zemin üzerine siyah kabartma baklava motifli, orta "
+        "yükseklikte, kubbeli, dar tündüklü bir otağ",
+        None,
+        None,
+    ),
+    (
+        "derin, yuvarlak gövdeli, alçak ayaklı bir kâse",
+        "İznik üslubunda, beyaz zemin üzerine lacivert kabartma penç motifi",
+        "Osmanlı barok üslubunda, zümrüt yeşili zemin üzerine altın sarısı kabartma penç motifi",
     ),
 )
 
