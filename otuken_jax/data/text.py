@@ -9,6 +9,7 @@ three letters. Text is therefore lower-cased by Turkish rules, and letters that 
 are folded by the table below, and only those.
 """
 
+import abc
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ class TokenBatch(NamedTuple):
     truncated: list[int]
 
 
-class Tokenizer:
+class Tokenizer(abc.ABC):
     """A prompt to ids in T5's convention: pad 0, one end token (1) at the end."""
 
     name: str
@@ -59,9 +60,9 @@ class Tokenizer:
     unk_id = 2
     folding: Mapping[str, str] = MappingProxyType({})  # letters that `prepare` replaces
 
+    @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
         """Ids of `text` as it stands (neither normalised nor folded), ending with `eos_id`."""
-        raise NotImplementedError
 
     def prepare(self, text: str) -> str:
         """The text that is encoded for a user's `text`: normalised and, where needed, folded."""
