@@ -131,6 +131,16 @@ def step_knobs(
     return {k: np.float32(v) for k, v in knobs.items()}
 
 
+def compiler_options(mesh: Mesh) -> dict[str, bool]:
+    """XLA's options for a step on `mesh`.
+
+    On CPUs the fusions are compiled without MLIR: of the quickstart's 32^3 step that takes 1.0 GiB
+    less (peak 0.6 instead of 1.6 GiB), and the step is 0 to 3 % slower.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {"xla_cpu_use_fusion_emitters": False} if on_cpu else {}
+
+
 def make_train_step(
     modeldef: ModelDef,
     tx: optax.GradientTransformation,
@@ -152,6 +162,7 @@ def make_train_step(
         in_shardings=(state_sharding, None, batch_sharding(mesh), None, None),
         out_shardings=(state_sharding, replicated(mesh)),
         donate_argnums=0,
+        compiler_options=compiler_options(mesh),
     )
     def train_step(state, frozen, batch, key, knobs):
         key = jax.random.fold_in(key, state.step)
@@ -192,6 +203,7 @@ def make_eval_step(
         jax.jit,
         in_shardings=(None, batch_sharding(mesh), batch_sharding(mesh)),
         out_shardings=replicated(mesh),
+        compiler_options=compiler_options(mesh),
     )
     def eval_step(params, batch, valid):
         model = modeldef.bind(params)
