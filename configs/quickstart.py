@@ -32,6 +32,10 @@ MOTIFS = (
     "suyolu",
     "goz",
     "meandr",
+    "palmet",
+    "nar",
+    "bulut",
+    "bereket",
 )
 STYLES = ("iznik", "selcuklu", "gokturk", "kilim", "barok", "kutahya")
 
@@ -66,18 +70,18 @@ def get_config():
     data.motifs = MOTIFS
     data.styles = STYLES
     data.heldout_styles = ("kutahya",)
-    data.num_shapes = 960
-    data.num_val = 96
-    data.num_heldout = 96
-    data.num_heldout_styles = 48
-    data.num_heldout_phrasing = 48
+    data.num_shapes = 800
+    data.num_val = 64
+    data.num_heldout = 64
+    data.num_heldout_styles = 32
+    data.num_heldout_phrasing = 32
     data.coarsest = 16
     data.batch_size = 8
     data.text_length = 200  # bytes; the longest caption has 199
     data.style_length = 200  # one sentence may serve as both
     data.text_only = 0.8
     data.text_and_points = 0.1
-    data.full_caption = 1.0  # with 0.7 and 20 motifs, no motif was learned in this time
+    data.full_caption = 1.0  # with 0.7, no motif was learned in this time
     data.rotation_range = 15.0
     data.scale_range = (0.95, 1.05)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +127,10 @@ class Library:
         """The band of an ornamented recipe, with every motif."""
         region = band_region(recipe, resolution, coarsest=self.coarsest)
         points = grid_points(resolution)[region]
+        host = Shape(recipe, self.coarsest).host(points)
         variants = (dataclasses.replace(recipe, motif=motif) for motif in self.motifs)
-        return Band(region, np.stack([self.occupancy_at(v, points) for v in variants]))
+        shapes = [Shape(variant, self.coarsest).ornament(host) for variant in variants]
+        return Band(region, np.stack([shape.sdf < 0 for shape in shapes]))
 
     def candidates(self, recipe: Recipe, resolution: int) -> Candidates:
         """Everything that shapes made for an ornamented recipe are compared with."""
@@ -152,10 +153,11 @@ class Library:
         ring = find_ring(shape, points)
         if ring is None:
             return None, None
-        plain, occupancies = shape.surface, []
-        for wanted in range(1, MAX_REPEATS + 1):
-            shape.surface = _repeated(plain, ring, wanted)
-            occupancies.append(shape.sdf(points) < 0)
+        host = shape.host(points)
+        occupancies = [
+            shape.ornament(_repeated(host, points, ring, wanted)).sdf < 0
+            for wanted in range(1, MAX_REPEATS + 1)
+        ]
         if all((occupancy == occupancies[0]).all() for occupancy in occupancies):
             return None, None  # a layout that does not repeat
         return np.stack(occupancies), ring.count
@@ -252,7 +254,7 @@ def find_ring(shape: Shape, points: Float[np.ndarray, "v 3"]) -> Ring | None:
     if not len(points):
         return None
     some = points[:: max(1, len(points) // RING_POINTS)]
-    turns = np.pi * shape.surface(*np.ascontiguousarray(some.T)).chart.u
+    turns = np.pi * shape.host(some).chart.u
     counts = np.arange(1, MAX_REPEATS + 1)[:, None]
     best, sharpest = None, RING_CONCENTRATION
     for center in itertools.product(RING_AXES, repeat=2):
@@ -268,17 +270,13 @@ def find_ring(shape: Shape, points: Float[np.ndarray, "v 3"]) -> Ring | None:
     return best if (round_it > RING_SHARE * len(some)).sum() >= 6 else None
 
 
-def _repeated(surface: Callable[..., Parts], ring: Ring, wanted: int) -> Callable[..., Parts]:
-    """A host whose ring chart counts another number of repeats."""
-
-    def changed(x, y, z):
-        parts = surface(x, y, z)
-        turn = np.pi * parts.chart.u
-        # Which repeat: the whole turns between the azimuth, which may be off a little, and u.
-        whole = np.round((ring.count * ring.azimuth(x, y) - turn - ring.phase) / (2 * np.pi))
-        angle = (turn + 2 * np.pi * whole) / ring.count
-        u = np.mod(wanted * angle / np.pi + 1, 2) - 1
-        chart = dataclasses.replace(parts.chart, u=u.astype(parts.chart.u.dtype))
-        return dataclasses.replace(parts, chart=chart)
-
-    return changed
+def _repeated(host: Parts, points: Float[np.ndarray, "v 3"], ring: Ring, wanted: int) -> Parts:
+    """A host at points, its ring chart counting another number of repeats."""
+    turn = np.pi * host.chart.u
+    azimuth = ring.azimuth(points[:, 0], points[:, 1])
+    # Which repeat: the whole turns between the azimuth, which may be off a little, and u.
+    whole = np.round((ring.count * azimuth - turn - ring.phase) / (2 * np.pi))
+    angle = (turn + 2 * np.pi * whole) / ring.count
+    u = np.mod(wanted * angle / np.pi + 1, 2) - 1
+    chart = dataclasses.replace(host.chart, u=u.astype(host.chart.u.dtype))
+    return dataclasses.replace(host, chart=chart)

@@ -8,7 +8,7 @@ from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
 from otuken_jax.data.motifs.applications import PIERCING_DEPTH, lay_out
-from otuken_jax.data.motifs.charts import Chart
+from otuken_jax.data.motifs.charts import Chart, Parts
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
@@ -78,10 +78,16 @@ class Shape:
 
     def __call__(self, points: Float[np.ndarray, "n 3"]) -> Samples:
         """Evaluates the shape at points [n, 3] of the domain."""
-        x, y, z = np.ascontiguousarray(points.T)
-        p = self.surface(x, y, z)
+        return self.ornament(self.host(points))
+
+    def host(self, points: Float[np.ndarray, "n 3"]) -> Parts:
+        """The plain host at points [n, 3]: the same for every motif, style and layout."""
+        return self.surface(*np.ascontiguousarray(points.T))
+
+    def ornament(self, p: Parts) -> Samples:
+        """The shape where its host was evaluated."""
         chart = lay_out(p.chart, self.recipe.layout)
-        profile, field = np.zeros_like(x), np.ones_like(x)
+        profile, field = np.zeros_like(p.body), np.ones_like(p.body)
         host_sdf = self._join(p.body, p)
         if not self.recipe.motif:
             return Samples(host_sdf, host_sdf, p.body, chart, profile, field < 0)
