@@ -79,11 +79,11 @@ def test_val_forms_and_full_captions_are_new(splits):
 
 
 def test_train_is_balanced_and_has_plain_objects(splits):
-    hosts = Counter(r.host for r in splits["train"])
-    motifs = Counter(r.motif for r in splits["train"])
-    assert max(hosts.values()) < 1.2 * min(hosts.values())
-    assert motifs.pop(None) == 100
-    assert max(motifs.values()) < 1.4 * min(motifs.values())
+    seen = Counter((r.host, r.motif) for r in splits["train"] if r.motif)
+    assert sum(seen.values()) == 900
+    assert max(seen.values()) - min(seen.values()) <= 1
+    plain = Counter(r.host for r in splits["train"] if not r.motif)
+    assert set(plain.values()) == {10}
     assert all(r.motif and r.style for r in splits["val"] + splits["heldout_pairs"])
 
 

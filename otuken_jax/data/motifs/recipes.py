@@ -148,7 +148,7 @@ def sample_recipes(
     `val` shows known pairs in (host, form) combinations that `train` never has; so does
     `heldout_phrasing`, whose words are to be others. `heldout_pairs` shows known forms with
     (host, motif) pairs that no other split has, `heldout_styles` known forms and pairs in styles
-    that no other has. Hosts, motifs and styles are drawn in turn, so each is equally frequent.
+    that no other has. Pairs and styles are drawn in turn, so each is equally frequent.
 
     In a free selection each ornament is as its style has it. Otherwise techniques and layouts vary
     too, except that only `train` has ornaments in colour alone, whose shape tells nothing of their
