@@ -6,7 +6,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 import numpy as np
 import pytest
-from tiny_models import TINY, randomized
+from tiny_models import TINY, drawn
 
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 
@@ -29,7 +29,7 @@ def tiny_config() -> ModelConfig:
 @pytest.fixture(scope="session")
 def tiny_model() -> Otuken3DModel:
     """A tiny model with random weights everywhere; do not change it."""
-    return randomized(Otuken3DModel(voxel_size=16, config=TINY))
+    return drawn(TINY, 16)
 
 
 @pytest.fixture

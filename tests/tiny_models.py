@@ -9,7 +9,7 @@ from flax import nnx
 
 from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
-from otuken_jax.models.parameters import split_model, update_model
+from otuken_jax.models.parameters import split_model
 from otuken_jax.models.point_e import PointEEncoderConfig
 from otuken_jax.training.checkpoints import Checkpoints
 
@@ -33,17 +33,6 @@ TINY = ModelConfig(
         ornament_layers=2,
     ),
 )
-
-
-def randomized(model: Otuken3DModel, seed: int = 0) -> Otuken3DModel:
-    """The model with every parameter redrawn, so that nothing is hidden behind a zero start."""
-    rng = np.random.default_rng(seed)
-    params = split_model(model)[1]
-    update_model(
-        model,
-        {n: p + jnp.asarray(rng.normal(0, 0.1, p.shape), p.dtype) for n, p in params.items()},
-    )
-    return model
 
 
 def drawn(config: ModelConfig, voxel_size: int, seed: int = 0) -> Otuken3DModel:

@@ -66,12 +66,16 @@ def test_ornament_is_a_function_of_chart_and_code_alone(tiny_model, tiny_inputs)
     charts = jnp.broadcast_to(rng.normal(size=(8, 8, 8, 3)).astype(np.float32), (3, 8, 8, 8, 3))
     band = jnp.ones((3, 8, 8, 8))
     known = {8: KnownChart(charts, band, jnp.ones(3, bool))}
-    conditioning = tiny_model.encode(tiny_inputs)
-    code = jnp.broadcast_to(conditioning.style.ornament[:1], conditioning.style.ornament.shape)
-    style = Style(conditioning.style.layers, code)
-    output = tiny_model.decoder(
-        conditioning.latent, conditioning.tokens, style, jnp.zeros((3, 2)), stage=0, known=known
-    )[-1]
+
+    @jax.jit
+    def decode_with_one_code(inputs):
+        made = tiny_model.encode(inputs)
+        code = jnp.broadcast_to(made.style.ornament[:1], made.style.ornament.shape)
+        style = Style(made.style.layers, code)
+        pose = jnp.zeros((3, 2))
+        return tiny_model.decoder(made.latent, made.tokens, style, pose, stage=0, known=known)[-1]
+
+    output = decode_with_one_code(tiny_inputs)
     relief = np.asarray(output.field - output.host)
     both = (relief[0] != 0) & (relief[1] != 0)
     assert both.sum() > 10

@@ -84,6 +84,7 @@ def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_follows_float32():
     """Same weights, same batch: the loss differs by bf16's rounding only."""
     losses = []
