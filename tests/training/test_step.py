@@ -85,6 +85,18 @@ def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
 
 
 @pytest.mark.slow
+def test_checkpointing_lowers_the_steps_memory():
+    """By the compiler's plan for this backend, which may undo it."""
+    sizes = []
+    for remat in (False, True):
+        config = load_config(TINY, [f"--config.model.remat={remat}"])
+        dry = dry_step(config, 1, 8, one_device_mesh())
+        compiled = dry.step.lower(*dry.arguments).compile()
+        sizes.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert sizes[1] < 0.9 * sizes[0], sizes
+
+
+@pytest.mark.slow
 def test_bfloat16_follows_float32():
     """Same weights, same batch: the loss differs by bf16's rounding only."""
     losses = []
