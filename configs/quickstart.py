@@ -81,7 +81,7 @@ def get_config():
     data.style_length = 200  # one sentence may serve as both
     data.text_only = 0.8
     data.text_and_points = 0.1
-    data.full_caption = 1.0  # with 0.7, no motif was learned in this time
+    data.full_caption = 1.0  # words that leave out the form blur it
     data.rotation_range = 15.0
     data.scale_range = (0.95, 1.05)
 
