@@ -93,7 +93,7 @@ def test_checkpointing_lowers_the_steps_memory():
         dry = dry_step(config, 1, 8, one_device_mesh())
         compiled = dry.step.lower(*dry.arguments).compile()
         sizes.append(compiled.memory_analysis().temp_size_in_bytes)
-    assert sizes[1] < 0.9 * sizes[0], sizes
+    assert sizes[1] < 0.5 * sizes[0], sizes  # measured: 0.42; 0.95 where XLA undoes it
 
 
 @pytest.mark.slow
