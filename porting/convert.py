@@ -110,7 +110,11 @@ def new_folder(out: Path) -> Iterator[Path]:
             if out.exists():
                 old = out.with_name(f".{out.name}.{os.getpid()}.old")
                 out.rename(old)
-                temporary.rename(out)
+                try:
+                    temporary.rename(out)
+                except BaseException:
+                    old.rename(out)
+                    raise
                 shutil.rmtree(old)
             else:
                 temporary.rename(out)

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,6 +292,25 @@ def test_only_earlier_conversions_are_replaced(tmp_path, capsys):
     assert run("t5", source, "--out", out) == 2
     assert read_card(out).dtype == "bfloat16"  # a failure leaves what was there
     assert [name for name in listing(tmp_path) if "tmp" in name or "old" in name] == []
+
+
+def test_an_earlier_conversion_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path, capsys, monkeypatch
+):
+    source, out = write_t5(tmp_path / "source"), tmp_path / "out"
+    assert run("t5", source, "--out", out) == 0
+    rename = Path.rename
+
+    def failing(path, target):
+        if path.suffix == ".tmp" and target == out:
+            raise OSError("no space left")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    assert run("t5", source, "--out", out, "--dtype", "bfloat16") == 2
+    assert "no space left" in capsys.readouterr().err
+    assert read_card(out).dtype == "float32"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
