@@ -216,9 +216,10 @@ def test_one_bad_process_stops_nothing(tmp_path, monkeypatch):
     (tmp_path / "c.jsonl").write_text('{"path": "good.stl", "text": "küre"}')
     monkeypatch.setattr(prepare, "prepare_mesh", misbehave)
     began = time.monotonic()
-    limits = {"workers": 2, "timeout": 8.0, "memory": 2**30}
+    # A process that starts beside others may take ten seconds before it does anything.
+    limits = {"workers": 2, "timeout": 30.0, "memory": 2**30}
     made = run((root, tmp_path / "c.jsonl"), tmp_path / "out", **limits)
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 240
     reasons = {path: row["reason"] for path, row in report(tmp_path / "out").items()}
     assert reasons.pop("good.stl") == ""
     assert reasons.pop("dies.stl").startswith("its process died")
@@ -226,7 +227,7 @@ def test_one_bad_process_stops_nothing(tmp_path, monkeypatch):
         "fault.stl": "KeyError: 'a fault'",
         "grows.stl": "needs more than 1 GiB of memory",
         "large.stl": "needs more than 1 GiB of memory",
-        "slow.stl": "took longer than 8 s",
+        "slow.stl": "took longer than 30 s",
     }
     assert {k: v["count"] for k, v in made.manifest["splits"].items()} == {"train": 1, "val": 1}
     # What hit a limit is tried again, and only that.
