@@ -24,9 +24,8 @@ import numpy as np
 from otuken_jax.config import load_config
 from otuken_jax.data.augment import augment
 from otuken_jax.data.motifs.recipes import Recipe
-from otuken_jax.data.motifs.shapes import band_region, build_fields
-from otuken_jax.data.records import RecordSource, read_manifest
-from otuken_jax.metrics import iou
+from otuken_jax.evaluation.examples import open_split
+from otuken_jax.evaluation.library import Library
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.run import build_trainer
@@ -77,16 +76,16 @@ def train(trainer: Otuken3DTrainer, steps: int) -> float:
 
 def ornament(trainer: Otuken3DTrainer, workdir: Path, limit: int) -> dict[str, float]:
     """Band IoU and motif accuracy on the first `limit` ornamented validation shapes."""
-    manifest = read_manifest(workdir / "data")
-    held = manifest["arguments"]
-    source = RecordSource([workdir / "data" / n for n in manifest["splits"]["val"]["files"]])
+    library = Library.read(workdir / "data")
+    source = open_split(workdir / "data", "val")
     recipes = [source[i]["recipe"] for i in range(len(source))]
     modeldef, params = split_model(trainer.model)
+    resolution = trainer.model.voxel_size
     still = {"rotation_range": 0.0, "scale_range": (1.0, 1.0), "jitter_strength": 0.0}
 
     @jax.jit
     def occupancy(params, batch):
-        grid = augment(batch, jax.random.key(0), held["resolution"], **still)
+        grid = augment(batch, jax.random.key(0), resolution, **still)
         return modeldef.bind(params)(grid, stage=trainer.model.stage)[-1].field > 0
 
     made = np.concatenate([np.asarray(occupancy(params, b)) for b in trainer.val_loader])
@@ -95,26 +94,11 @@ def ornament(trainer: Otuken3DTrainer, workdir: Path, limit: int) -> dict[str, f
         if stored["motif"] is None or len(bands) == limit:
             continue
         recipe = Recipe.from_dict(stored)
-        region = band_region(recipe, held["resolution"], coarsest=held["coarsest"])
-        scores = {
-            motif: iou(grid[region], fields.sdf[region] < 0)
-            for motif in held["motifs"]
-            for fields in [with_motif(recipe, motif, held)]
-        }
-        bands.append(scores[recipe.motif])
-        hits.append(max(scores, key=scores.get) == recipe.motif)
+        ious = library.band(recipe, resolution).ious(grid)
+        right = library.motifs.index(recipe.motif)
+        bands.append(ious[right])
+        hits.append(np.argmax(ious) == right)
     return {"band_iou": float(np.mean(bands)), "motif_accuracy": float(np.mean(hits))}
-
-
-def with_motif(recipe: Recipe, motif: str, held: dict):
-    """The recipe's fields with another motif; made once."""
-    changed = Recipe.from_dict(recipe.to_dict() | {"motif": motif})
-    if changed not in _FIELDS:
-        _FIELDS[changed] = build_fields(changed, held["resolution"], coarsest=held["coarsest"])
-    return _FIELDS[changed]
-
-
-_FIELDS: dict = {}
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
