@@ -195,9 +195,6 @@ class Otuken3DTrainer:
                 batch = next(batches, None)
                 if batch is None:
                     break
-                if self.progress.stage_step == stage.fade_steps > 0:
-                    self._sync_model()
-                    self._prepare()  # the last fade over, pretrained text may train
                 device_batch = sharding.put_batch(self.mesh, self.preparer(batch))
                 self._state, metrics = self._train_step(
                     self._state, self._fixed, device_batch, self.key, self._knobs(stage)
@@ -209,6 +206,11 @@ class Otuken3DTrainer:
                 self.step += 1
                 self.progress.stage_step += 1
                 self.progress.epoch_step += 1
+                if self.progress.stage_step == stage.fade_steps:
+                    # The last fade over, pretrained text may train. Before anything is saved: what
+                    # is in a checkpoint depends on its position alone.
+                    self._sync_model()
+                    self._prepare()
                 # The metrics of the step before: reading this step's would stall the device.
                 if pending is not None:
                     history.append(self._record(*pending, bar))

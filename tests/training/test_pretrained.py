@@ -1,0 +1,92 @@
+"""Pretrained encoders: frozen, absent from checkpoints, the text encoder trained at the end."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+from tiny_models import TINY
+from tiny_training import copied, make_quick_step, sphere_trainer, trained_parts
+
+from otuken_jax import Otuken3DTrainer
+from otuken_jax.models.otuken3d import PARTS
+from otuken_jax.models.parameters import split_model
+from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
+from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.checkpoints import Checkpoints
+
+FOLDERS = {"text_encoder": ("t5", ""), "point_encoder": ("point-e/sdf", "encoder/")}
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_model, tmp_path_factory):
+    """Both encoders of a tiny model as the converter writes them."""
+    root = tmp_path_factory.mktemp("weights")
+    for part, (network, prefix) in FOLDERS.items():
+        (root / part).mkdir()
+        flat = nnx.to_flat_state(nnx.state(getattr(tiny_model, part)))
+        arrays = {prefix + "/".join(map(str, p)): np.asarray(x.get_value()) for p, x in flat}
+        save_file(arrays, root / part / WEIGHTS_FILE)
+        card = Card(network, {}, "made up", {}, f"sha of {part}", "float32", 0, [], 1)
+        (root / part / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))
+    return root
+
+
+def pretrained_trainer(model, weights, workdir, stage_epochs, **kwargs) -> Otuken3DTrainer:
+    """Two steps an epoch; a fade takes half of a stage."""
+    model = copied(model, TINY.decoder.stage_resolutions[len(stage_epochs) - 1])
+    for part in FOLDERS:
+        model.load_pretrained(part, str(weights / part))
+    return sphere_trainer(
+        model, workdir=workdir, stage_epochs=stage_epochs, fade_fraction=0.5, **kwargs
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+
+
+@pytest.mark.slow
+def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, quick):
+    """There the text encoder joins what is trained and saved."""
+    losses = {6: 0.5}  # the best: its checkpoint stays beside those of the second and fourth epoch
+
+    def start(workdir):
+        trainer = pretrained_trainer(tiny_model, weights, workdir, (1, 1, 4), plateau_patience=0)
+        trainer.validate = lambda: {"loss": losses.get(trainer.step, 0.9)}
+        return trainer
+
+    whole = start(tmp_path / "whole")
+    before = split_model(whole.model)[1]
+    whole.train(save_every=2)
+    after = split_model(whole.model)[1]
+    assert trained_parts(before, after) == set(PARTS) - {"point_encoder"}
+    for name in before:
+        if name.startswith("text_encoder"):
+            np.testing.assert_allclose(after[name], before[name] + 4, rtol=1e-6, err_msg=name)
+    # The epochs of the fade do not count: neither as the best nor as one without a better loss.
+    assert whole.learning_rate == pytest.approx(1e-3 / 4)
+
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "12")
+    resumed = start(tmp_path / "broken")
+    resumed.train(save_every=2)
+    assert resumed.step == whole.step == 12
+    for name, value in split_model(resumed.model)[1].items():
+        np.testing.assert_array_equal(value, after[name], err_msg=name)
+
+    folder = tmp_path / "whole" / "checkpoints"
+    checkpoints = Checkpoints(folder)
+    assert checkpoints.steps() == [6, 8, 12]
+    for step, frozen in ((6, {"text_encoder", "point_encoder"}), (8, {"point_encoder"})):
+        for item in ("model", "opt"):
+            names = (folder / str(step) / item / "_METADATA").read_text()
+            assert {part for part in PARTS if f"{part}." not in names} == frozen, (step, item)
+        pretrained = checkpoints.read_meta(step)["pretrained"]
+        assert [(part, sha256) for part, _, sha256 in pretrained] == [
+            (part, f"sha of {part}") for part in FOLDERS
+        ]
