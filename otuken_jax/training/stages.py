@@ -17,12 +17,15 @@ class Stage:
     index: int  # of the decoder's stage
     resolution: int
     epochs: int
-    num_steps: int = 0  # 0 if the loader does not know its length
+    last: bool = False  # of those that are trained
+    num_steps: int | None = None  # None if nothing says how many there will be
     fade_steps: int = 0  # alpha grows from 0 to 1 over these
 
     def with_steps(self, steps_per_epoch: int | None, fade_fraction: float) -> "Stage":
-        """Fills in the numbers of steps; the first stage has nothing to fade in from."""
-        num_steps = self.epochs * (steps_per_epoch or 0)
+        """Fills in the numbers of steps, if known; the first stage has nothing to fade in from."""
+        if steps_per_epoch is None:
+            return self
+        num_steps = self.epochs * steps_per_epoch
         fade_steps = int(fade_fraction * num_steps) if self.index > 0 else 0
         return dataclasses.replace(self, num_steps=num_steps, fade_steps=fade_steps)
 
@@ -41,7 +44,10 @@ def plan_stages(
         epochs = tuple(b - a for a, b in zip([0, *ends[:-1]], ends, strict=True))
     if len(epochs) != len(resolutions):
         raise ValueError(f"{len(epochs)} epoch numbers for {len(resolutions)} stages")
-    return [Stage(i, r, e) for i, (r, e) in enumerate(zip(resolutions, epochs, strict=True))]
+    last = max((i for i, e in enumerate(epochs) if e), default=0)
+    return [
+        Stage(i, resolution, epochs[i], last=i == last) for i, resolution in enumerate(resolutions)
+    ]
 
 
 def parameter_stage(name: str, config: DecoderConfig) -> int:

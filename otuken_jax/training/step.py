@@ -114,20 +114,22 @@ def part_norms(grads: Params) -> Metrics:
 
 
 def step_knobs(
-    stage: Stage, stage_step: int, config: StepConfig, last: bool, cooldown: float
+    stage: Stage, stage_step: int, config: StepConfig, cooldown: float
 ) -> dict[str, np.float32]:
     """The knobs of a stage's step: in the last stage the band's weight and the rate fall.
+
+    Neither falls in a stage of unknown length.
 
     Args:
         cooldown: share of the last stage in which the learning rate falls to zero, linearly.
     """
-    progress = stage_step / max(stage.num_steps, 1)
     band = config.loss.band
     knobs = {"alpha": stage.alpha(stage_step), "band_weight": band, "rate_scale": 1.0}
-    if last:
-        knobs["band_weight"] += (config.loss.band_final - band) * min(progress, 1.0)
-    if last and cooldown > 0:
-        knobs["rate_scale"] = min(1.0, max(1 - progress, 0.0) / cooldown)
+    if stage.last and stage.num_steps:
+        progress = min(stage_step / stage.num_steps, 1.0)
+        knobs["band_weight"] += (config.loss.band_final - band) * progress
+        if cooldown > 0:
+            knobs["rate_scale"] = min(1.0, (1 - progress) / cooldown)
     return {k: np.float32(v) for k, v in knobs.items()}
 
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from otuken_jax.compile_cache import release_compile_memory
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.models.pointnet2 import PointNet2
@@ -119,17 +120,17 @@ class Otuken3DTrainer:
 
     # The state of the compiled step
 
-    def _frozen_parts(self, *, fading: bool) -> tuple[str, ...]:
+    def _frozen_parts(self, stage: Stage) -> tuple[str, ...]:
         """Pretrained encoders stay frozen; the text encoder until the last stage has faded in."""
         frozen = {*self.model.frozen, *self.model.pretrained_parts()}
-        last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
-        if last and not fading and "text_encoder" not in self.model.frozen:
+        fading = self.progress.stage_step < stage.fade_steps
+        if stage.last and not fading and "text_encoder" not in self.model.frozen:
             frozen.discard("text_encoder")
         return tuple(sorted(frozen))
 
-    def _prepare(self, *, fading: bool = False) -> None:
-        """Builds the compiled step and the optimizer for the model's stage and frozen parts."""
-        frozen = self._frozen_parts(fading=fading)
+    def _prepare(self, stage: Stage) -> None:
+        """Builds the compiled step and the optimizer for a stage and its frozen parts."""
+        frozen = self._frozen_parts(stage)
         modeldef, params = split_model(self.model)
         # Placed alike every time: other shardings would compile the step once more.
         params = sharding.put_parameters(self.mesh, params)
@@ -174,20 +175,26 @@ class Otuken3DTrainer:
         """One pass over `loader` at the model's active stage; returns the mean of every metric.
 
         A stage that was not trained before fades in over the first `fade_fraction` of the pass.
+        How many passes there will be is unknown: neither the band's weight nor the rate falls.
         """
         loader = self.train_loader if loader is None else loader
         new = self.model.stage > 0 and self.model.stage > self.progress.stage
         if self.model.stage != self.progress.stage:
             self.progress = Progress(stage=self.model.stage)
         steps = _length(loader)
-        stage = Stage(self.model.stage, self.model.voxel_size, 1)
-        stage = stage.with_steps(steps, self.fade_fraction if new else 0.0)
+        stage = Stage(
+            self.model.stage,
+            self.model.voxel_size,
+            epochs=1,
+            last=self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1,
+            fade_steps=int(self.fade_fraction * (steps or 0)) if new else 0,
+        )
         return self._run_epoch(stage, iter(loader), steps, None)
 
     def _run_epoch(
         self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
     ) -> dict[str, float]:
-        self._prepare(fading=self.progress.stage_step < stage.fade_steps)
+        self._prepare(stage)
         history: list[dict[str, float]] = []
         pending = None
         try:
@@ -196,8 +203,9 @@ class Otuken3DTrainer:
                 if batch is None:
                     break
                 device_batch = sharding.put_batch(self.mesh, self.preparer(batch))
+                knobs = step_knobs(stage, self.progress.stage_step, self.step_config, self.cooldown)
                 self._state, metrics = self._train_step(
-                    self._state, self._fixed, device_batch, self.key, self._knobs(stage)
+                    self._state, self._fixed, device_batch, self.key, knobs
                 )
                 if self._compiling:
                     jax.block_until_ready(metrics)
@@ -210,7 +218,7 @@ class Otuken3DTrainer:
                     # The last fade over, pretrained text may train. Before anything is saved: what
                     # is in a checkpoint depends on its position alone.
                     self._sync_model()
-                    self._prepare()
+                    self._prepare(stage)
                 # The metrics of the step before: reading this step's would stall the device.
                 if pending is not None:
                     history.append(self._record(*pending, bar))
@@ -228,10 +236,6 @@ class Otuken3DTrainer:
         if not history:
             return {}
         return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
-
-    def _knobs(self, stage: Stage) -> dict[str, np.float32]:
-        last = stage.index == len(self.model.config.decoder.stage_resolutions) - 1
-        return step_knobs(stage, self.progress.stage_step, self.step_config, last, self.cooldown)
 
     def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
@@ -265,10 +269,18 @@ class Otuken3DTrainer:
 
         With a workdir it saves every `save_every` epochs and at each new best, resumes from the
         newest good checkpoint, and on SIGTERM saves and returns with `interrupted` set.
+
+        Raises:
+            UserError: a cooldown is asked for, but the loader does not know its length.
         """
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
         steps = _length(self.train_loader)
+        if steps is None and self.cooldown > 0:
+            raise UserError(
+                f"cooldown={self.cooldown} needs a train_loader that knows its length; "
+                "give it __len__ or leave the cooldown out"
+            )
         stages = [stage.with_steps(steps, self.fade_fraction) for stage in plan]
         self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
         self._iterator = iter(self.train_loader)
@@ -307,7 +319,7 @@ class Otuken3DTrainer:
             disable=not processes.is_primary(),
         ) as bar:
             while self.progress.epoch < stage.epochs and not self.progress.finished:
-                self._prepare(fading=self.progress.stage_step < stage.fade_steps)
+                self._prepare(stage)
                 set_learning_rate(self._state.opt_state, self.learning_rate)
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
@@ -362,7 +374,7 @@ class Otuken3DTrainer:
             return False
         self.progress = self._folder.read_progress(self.model)
         self.step = step
-        self._prepare(fading=self.progress.stage_step < stages[self.progress.stage].fade_steps)
+        self._prepare(stages[self.progress.stage])
         restored = self._folder.restore(self._saved_params(), self._state.opt_state, self._iterator)
         self._fixed |= {n: x for n, x in restored.params.items() if n in self._fixed}
         self._state = TrainState(

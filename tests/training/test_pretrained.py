@@ -12,11 +12,13 @@ from tiny_models import TINY
 from tiny_training import copied, make_quick_step, sphere_trainer, trained_parts
 
 from otuken_jax import Otuken3DTrainer
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import Checkpoints
+from otuken_jax.training.step import step_knobs
 
 FOLDERS = {"text_encoder": ("t5", ""), "point_encoder": ("point-e/sdf", "encoder/")}
 
@@ -90,3 +92,22 @@ def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, q
         assert [(part, sha256) for part, _, sha256 in pretrained] == [
             (part, f"sha of {part}") for part in FOLDERS
         ]
+
+
+def test_the_last_stage_is_the_last_that_is_trained(tiny_model, weights, quick, monkeypatch):
+    """At 12 of 8, 12 and 16 the band's weight and the rate fall and the text encoder trains."""
+    trainer = pretrained_trainer(tiny_model, weights, None, (1, 2), cooldown=0.5)
+    before = split_model(trainer.model)[1]
+    knobs = []
+    monkeypatch.setattr(
+        trainer_module, "step_knobs", lambda *args: knobs.append(step_knobs(*args)) or knobs[-1]
+    )
+    trainer.validate = lambda: {"loss": 1.0}
+    trainer.train()
+    assert [float(k["rate_scale"]) for k in knobs] == [1, 1, 1, 1, 1, 0.5]
+    bands = [float(k["band_weight"]) for k in knobs]
+    assert bands == pytest.approx([10, 10, 10, 8.75, 7.5, 6.25])
+    assert "text_encoder" in trained_parts(before, split_model(trainer.model)[1])
+    trainer.train_loader = iter(trainer.train_loader)
+    with pytest.raises(UserError, match=r"cooldown=0\.5 needs .* that knows its length"):
+        trainer.train()

@@ -11,12 +11,15 @@ from otuken_jax.training.stages import (
     plan_stages,
     trainable_groups,
 )
+from otuken_jax.training.step import StepConfig, step_knobs
 
 
 def test_original_epochs_are_shared_out_30_20_50():
     assert [s.epochs for s in plan_stages((32, 48, 64), 100)] == [30, 20, 50]
     assert sum(s.epochs for s in plan_stages((32, 48, 64), 7)) == 7
     assert [s.epochs for s in plan_stages((32, 48), 100, (3, 4))] == [3, 4]
+    assert [s.last for s in plan_stages((32, 48), 100)] == [False, True]
+    assert [s.last for s in plan_stages((32, 48, 64), 100, (3, 4, 0))] == [False, True, False]
     with pytest.raises(ValueError, match="2 epoch numbers for 3 stages"):
         plan_stages((32, 48, 64), 100, (1, 2))
 
@@ -27,6 +30,25 @@ def test_a_tenth_of_a_new_stage_fades_in():
     alphas = [second.alpha(i) for i in range(7)]
     assert alphas[:5] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
     assert alphas[5:] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "last", "band", "scale"),
+    [
+        (5, True, (10, 7.5, 5.5), (1, 1, 0.4)),  # ten steps
+        (5, False, (10, 10, 10), (1, 1, 1)),
+        (None, True, (10, 10, 10), (1, 1, 1)),
+    ],
+)
+def test_band_and_rate_fall_in_a_last_stage_of_known_length(steps, last, band, scale):
+    stage = Stage(1, 32, 2, last=last).with_steps(steps, 0.1)
+    knobs = [step_knobs(stage, i, StepConfig(), cooldown=0.25) for i in (0, 5, 9)]
+    assert [k["band_weight"] for k in knobs] == pytest.approx(band)
+    assert [k["rate_scale"] for k in knobs] == pytest.approx(scale)
+    assert [k["alpha"] for k in knobs] == pytest.approx([0.5 if steps else 1, 1, 1])
+    if steps and last:
+        beyond = step_knobs(stage, 11, StepConfig(), cooldown=0.25)
+        assert (beyond["band_weight"], beyond["rate_scale"]) == (5, 0)
 
 
 def test_later_blocks_wait_for_their_stage(tiny_model):
