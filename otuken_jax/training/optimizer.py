@@ -1,12 +1,17 @@
 """AdamW with clipping and warm-up per group, plateau decay and early stopping."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array
 
 
 @dataclass(frozen=True)
@@ -23,32 +28,50 @@ class OptimizerConfig:
     eps: float = 1e-8
 
 
-def make_optimizer(config: OptimizerConfig, labels: dict[str, str]) -> optax.GradientTransformation:
+class Optimizer(NamedTuple):
+    """An optax transformation that can tell the rate of each group."""
+
+    init: Callable[[Any], Any]
+    update: Callable[..., tuple[Any, Any]]
+    learning_rates: Callable[[Any], dict[str, Array]]  # of the state's next step, warm-up included
+
+
+def make_optimizer(config: OptimizerConfig, labels: dict[str, str]) -> Optimizer:
     """Clip by global norm, then AdamW per group, then the injected learning rate.
 
     `labels` maps parameter names to groups. Every group keeps its own step count, so blocks that
     join later start with fresh moments, a fresh bias correction and a warm-up, while others go on.
     """
+    groups = sorted(set(labels.values()))
+
+    def scale(label: str, step: ArrayLike) -> ArrayLike:
+        of_rate = config.text_encoder_scale if label == "text_encoder" else 1.0
+        return of_rate * jnp.minimum((step + 1) / max(config.warmup_steps, 1), 1.0)
 
     def group(label: str) -> optax.GradientTransformation:
-        scale = config.text_encoder_scale if label == "text_encoder" else 1.0
-        warmup = max(config.warmup_steps, 1)
         return optax.chain(
             optax.scale_by_adam(config.b1, config.b2, config.eps),
             optax.add_decayed_weights(config.weight_decay),
-            optax.scale_by_schedule(lambda step: scale * jnp.minimum((step + 1) / warmup, 1.0)),
+            optax.scale_by_schedule(partial(scale, label)),
         )
 
     def build(learning_rate):
         return optax.chain(
             optax.clip_by_global_norm(config.clip_norm),
-            optax.partition(
-                {label: group(label) for label in sorted(set(labels.values()))}, labels
-            ),
+            optax.partition({label: group(label) for label in groups}, labels),
             optax.scale_by_learning_rate(learning_rate),
         )
 
-    return optax.inject_hyperparams(build)(learning_rate=config.learning_rate)
+    def learning_rates(state) -> dict[str, Array]:
+        states = state.inner_state[1].inner_states  # of the partition, by group
+        return {
+            label: state.hyperparams["learning_rate"]
+            * scale(label, states[label].inner_state[-1].count)
+            for label in groups
+        }
+
+    tx = optax.inject_hyperparams(build)(learning_rate=config.learning_rate)
+    return Optimizer(tx.init, tx.update, learning_rates)
 
 
 def set_learning_rate(opt_state, learning_rate: float) -> None:

@@ -19,6 +19,7 @@ from otuken_jax.losses.field import LossWeights, iou, total_loss
 from otuken_jax.losses.surface import compare, surface_terms, weighted
 from otuken_jax.models.decoder import KnownChart, StageOutput
 from otuken_jax.models.parameters import ModelDef, Params
+from otuken_jax.training.optimizer import Optimizer
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
 from otuken_jax.training.stages import Stage
 
@@ -150,7 +151,7 @@ def compiler_options(mesh: Mesh) -> dict[str, bool | str]:
 
 def make_train_step(
     modeldef: ModelDef,
-    tx: optax.GradientTransformation,
+    tx: Optimizer,
     stage: int,
     config: StepConfig,
     mesh: Mesh,
@@ -176,10 +177,13 @@ def make_train_step(
         (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, frozen, modeldef, stage, config, batch, key, knobs
         )
+        rates = tx.learning_rates(state.opt_state)
+        rates = {f"learning_rate/{g}": knobs["rate_scale"] * rate for g, rate in rates.items()}
+        rates["learning_rate"] = functools.reduce(jnp.maximum, rates.values(), 0.0)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: knobs["rate_scale"] * u, updates)
         params = optax.apply_updates(state.params, updates)
-        metrics |= {"loss": loss, "grad_norm": optax.tree.norm(grads)} | part_norms(grads)
+        metrics |= {"loss": loss, "grad_norm": optax.tree.norm(grads)} | part_norms(grads) | rates
         return TrainState(params, opt_state, state.step + 1), metrics
 
     return train_step

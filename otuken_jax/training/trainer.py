@@ -244,11 +244,12 @@ class Otuken3DTrainer:
             bar.update()
             bar.set_postfix(loss=f"{values['loss']:.3f}", iou=f"{values['iou']:.3f}")
         if self._log is not None and step % self.log_every == 0:
-            self._log.scalars(step, values | {"learning_rate": self.learning_rate})
+            self._log.scalars(step, values)
         return values
 
     @property
     def learning_rate(self) -> float:
+        """As the plateau has it, before warm-up and cooldown."""
         plateau = self.progress.plateau
         return plateau.learning_rate if plateau else self.optimizer_config.learning_rate
 

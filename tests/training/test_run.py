@@ -3,6 +3,7 @@
 import functools
 import io
 import itertools
+import json
 import struct
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from otuken_jax.data import prepare
 from otuken_jax.data.mesh_records import prepare_mesh
 from otuken_jax.data.pipeline import Source
 from otuken_jax.errors import UserError
+from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
@@ -137,7 +139,7 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(meshes, tmp_p
     config.train.stage_epochs = (2,)
     config.log.prompts = ("bir vazo", "bir kâse")
     trainer = run.train(config, tmp_path / "run")
-    pictures, surfaces = {}, {}
+    pictures, surfaces, scalars = {}, {}, {}
     for event in events(tmp_path / "run" / "tensorboard"):
         for value in event.summary.value:
             if value.HasField("image"):
@@ -146,6 +148,8 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(meshes, tmp_p
             elif value.metadata.plugin_data.plugin_name == "mesh" and value.tag.endswith("_1"):
                 vertices = np.array(value.tensor.float_val).reshape(-1, 3)  # 2: faces, 3: colours
                 surfaces[event.step, value.tag.removesuffix("_1")] = vertices
+            elif value.HasField("simple_value"):
+                scalars[event.step, value.tag] = value.simple_value
     steps = [trainer.train_loader.steps_per_epoch * epoch for epoch in (1, 2)]
     assert list(pictures) == [(s, f"prompt_{n}") for s in steps for n in (1, 2)]
     assert list(surfaces) == list(pictures)
@@ -154,3 +158,15 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(meshes, tmp_p
     for picture in pictures.values():
         assert picture.shape == (256, 256, 3)
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20  # something shaded is on it
+
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    written = {
+        (line["step"], f"{line['split']}/{name}"): np.float32(value)
+        for line in lines
+        for name, value in line.items()
+        if name not in ("step", "split", "time")
+    }
+    assert scalars == written
+    names = {name for _, name in scalars}
+    parts = [f"train/grad_norm/{part}" for part in PARTS]
+    assert {"train/learning_rate", "train/grad_norm", "train/loss/field", *parts} <= names

@@ -175,6 +175,17 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
     assert losses[0] == losses[1]
     lines = list(map(json.loads, (tmp_path / "whole/metrics.jsonl").read_text().splitlines()))
     assert all("surface_share" in line for line in lines if line["split"] == "val")
+    # A warm-up of two steps for each group, then the cooldown in the second half of the last stage.
+    rates = [line for line in lines if line["split"] == "train"]
+    cooldown = [*[1.0] * 5, 0.75, 0.5, 0.25]
+    for group, scale, want in (
+        ("", 1.0, [0.5, *[1.0] * 7, *cooldown]),
+        ("/stage_0", 1.0, [0.5, *[1.0] * 7, *cooldown]),
+        ("/stage_1", 1.0, [0.5, *cooldown[1:]]),
+        ("/text_encoder", 0.2, [0.5, *[1.0] * 7, *cooldown]),
+    ):
+        got = [line[f"learning_rate{group}"] for line in rates if f"learning_rate{group}" in line]
+        assert got == pytest.approx([2e-3 * scale * w for w in want]), group
 
 
 @pytest.mark.slow
