@@ -324,18 +324,20 @@ class Otuken3DTrainer:
                 set_learning_rate(self._state.opt_state, self.learning_rate)
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
-                    self._save(metrics.get("loss", math.inf))
+                    self._save()
                     logger.warning("stopped by SIGTERM at step %d, saved", self.step)
                     break
                 last = self.progress.epoch == stage.epochs
-                if self.progress.epoch % self.eval_every and not last:
-                    continue
-                metrics = self.validate() or means
-                self._after_validation(stage, metrics, save_every, last)
+                save = self.progress.epoch % save_every == 0
+                if last or self.progress.epoch % self.eval_every == 0:
+                    metrics = self.validate() or means
+                    self._after_validation(stage, metrics, save, last)
+                elif save:
+                    self._save()
         return metrics
 
     def _after_validation(
-        self, stage: Stage, metrics: dict[str, float], save_every: int, last: bool
+        self, stage: Stage, metrics: dict[str, float], save: bool, last: bool
     ) -> None:
         progress = self.progress
         if self._log is not None:
@@ -347,7 +349,7 @@ class Otuken3DTrainer:
         progress.finished = stop or last
         if stop and not last:
             logger.info("stage %d^3 stopped early, no better loss", stage.resolution)
-        if best or progress.finished or progress.epoch % save_every == 0:
+        if save or best or progress.finished:
             self._save(metrics["loss"])
         if self.pictures is not None and self.workdir is not None:
             self.pictures(self, self._log)
@@ -393,7 +395,8 @@ class Otuken3DTrainer:
         skipped = [p for p in parts if p in self.model.pretrained_parts()]
         return {n: x for n, x in self.params().items() if n.partition(".")[0] not in skipped}
 
-    def _save(self, loss: float) -> None:
+    def _save(self, loss: float = math.inf) -> None:
+        """`loss`: of a validation of these very weights; without one it is never the best."""
         if self._folder is not None and self.step != self._folder.newest:
             self._folder.save(
                 self.step,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -122,6 +123,17 @@ def test_early_stop_ends_the_stage_not_the_run(tiny_model, monkeypatch):
     trainer.validate = validate
     trainer.train(num_epochs=30, early_stopping_patience=2)
     assert resolutions == [8] * 3 + [12] * 3 + [16] * 3
+
+
+def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8), eval_every=3)
+    losses = iter([1.0, 2.0, 3.0])
+    trainer.validate = lambda: {"loss": next(losses)}
+    saves = []
+    trainer._save = lambda loss=math.inf: saves.append((trainer.progress.epoch, loss))
+    trainer.train(num_epochs=7, save_every=2)
+    assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
 @pytest.mark.slow
