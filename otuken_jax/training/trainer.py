@@ -274,6 +274,7 @@ class Otuken3DTrainer:
         Raises:
             UserError: a cooldown is asked for, but the loader does not know its length.
         """
+        self.interrupted = False
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
         steps = _length(self.train_loader)
@@ -288,6 +289,8 @@ class Otuken3DTrainer:
         resumed = self._resume(stages)
         metrics: dict[str, float] = {}
         with contextlib.ExitStack() as stack:
+            # However it ends, a second call trains towards the same resolution.
+            stack.callback(self.model.set_voxel_size, resolutions[-1])
             if self._folder is not None:
                 stack.callback(self._folder.close)
             stack.enter_context(processes.handling_sigterm(self._on_sigterm))

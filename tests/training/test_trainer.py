@@ -136,6 +136,26 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch
     assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
+def test_an_interrupted_run_can_be_started_again(tiny_model, monkeypatch):
+    """By the same trainer, towards the same resolution."""
+    step = make_quick_step(*[None] * 6)
+    calls = []
+
+    def stopped_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*args)
+
+    monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
+    trainer = sphere_trainer(copied(tiny_model, 12), stage_epochs=(1, 1))
+    trainer.validate = lambda: {"loss": 1.0}
+    trainer.train()
+    assert (trainer.interrupted, trainer.step) == (True, 1)
+    trainer.train()
+    assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
+
+
 @pytest.mark.slow
 def test_one_compilation_per_stage(tiny_data, tmp_path, monkeypatch):
     surface = ("train.loss.surface.chamfer=1.0", "train.loss.surface.points=64")
