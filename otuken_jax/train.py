@@ -28,7 +28,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def prepare_workdir(workdir: Path, config_json: str) -> None:
-    """Makes the folder and writes config.json; a workdir of another configuration is refused.
+    """Makes the folder and writes config.json, unless checkpoints of another one are there.
 
     Raises:
         UserError: it cannot be written, or holds a run of another configuration.
@@ -36,7 +36,8 @@ def prepare_workdir(workdir: Path, config_json: str) -> None:
     path = workdir / "config.json"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and path.read_text() != config_json:
+        trained = any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*"))
+        if trained and path.is_file() and path.read_text() != config_json:
             raise UserError(
                 f"{workdir} holds a run of another configuration ({_difference(path, config_json)})"
                 "; choose another --workdir or start it as it was"

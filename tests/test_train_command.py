@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from otuken_jax import train
 from otuken_jax.errors import run_command
+from otuken_jax.training import run
 
 TINY = str(Path(__file__).parent / "configs" / "tiny.py")
 
@@ -73,11 +75,26 @@ def test_other_errors_keep_their_traceback():
 
 
 def test_another_configuration_in_the_workdir_is_refused(tmp_path):
-    first, second = '{\n"lr": 1\n}', '{\n"lr": 2\n}'
+    """Once it has trained: what a failed start leaves is overwritten."""
+    first, second, third = (f'{{\n"lr": {number}\n}}' for number in (1, 2, 3))
     train.prepare_workdir(tmp_path, first)
-    train.prepare_workdir(tmp_path, first)
-    with pytest.raises(train.UserError, match=r'another configuration \("lr": 2\)'):
-        train.prepare_workdir(tmp_path, second)
+    train.prepare_workdir(tmp_path, second)
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    train.prepare_workdir(tmp_path, second)
+    with pytest.raises(train.UserError, match=r'another configuration \("lr": 3\)'):
+        train.prepare_workdir(tmp_path, third)
+    assert (tmp_path / "config.json").read_text() == second
+
+
+def test_the_advice_of_a_failed_start_works_in_the_same_workdir(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "Otuken3DModel", lambda **_: sys.exit("past the weights"))
+    arguments = ["--config", "v64", "--workdir", "run"]
+    assert run_command(lambda: train.main(arguments)) == 2
+    advice = re.search(r"--config\.\S+=\S+", capsys.readouterr().err).group()
+    with pytest.raises(SystemExit, match="past the weights"):
+        train.main([*arguments, advice])
+    assert json.loads(Path("run/config.json").read_text())["model"]["pretrained"] is False
 
 
 def start(workdir: Path, **kwargs) -> subprocess.Popen:
