@@ -6,6 +6,7 @@ Started again with the same workdir it goes on where it stopped.
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,8 +79,23 @@ def run(argv: Sequence[str]):
     return train(config, workdir)
 
 
+class _Terminated(BaseException):  # no library may take it for an error of its own
+    """SIGTERM came where there is nothing to save."""
+
+
+def _terminate(signum, frame):
+    raise _Terminated
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    run(sys.argv[1:] if argv is None else argv)
+    # While it trains the trainer's own handler is in place.
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+    except _Terminated:
+        print("stopped by SIGTERM, nothing to save; the same command goes on", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     return 0
 
 

@@ -142,3 +142,11 @@ def test_sigterm_saves_and_exits_with_zero(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 0
     assert "stopped by SIGTERM" in errors
+
+
+def test_sigterm_before_training_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "build_model", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert train.main(["--config", TINY, "--workdir", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.strip().endswith("nothing to save; the same command goes on")
+    assert signal.getsignal(signal.SIGTERM) is before
