@@ -6,10 +6,10 @@
 Every variant starts from the run's best checkpoint with a fresh optimizer and sees the same batches
 in the same poses; the run itself is only read. Results go into the JSON file, which a later call
 adds to, and a table of all of them is printed. From words alone (caption and style text),
-canonical pose, validation split; chamfer and normal consistency between 8,192 points on each
-surface (chamfer: squared distances in domain units, both ways added); band IoU and motif accuracy
-over the ornamented shapes: IoU inside the ornament's band, and how often it is highest for the
-right motif among all.
+canonical pose, validation split; chamfer and normal consistency between 8,192 points drawn on the
+surfaces of both grids (chamfer: squared distances in domain units, both ways added); band IoU and
+motif accuracy over the ornamented shapes: IoU inside the ornament's band, and how often it is
+highest for the right motif among all.
 """
 
 import argparse
@@ -31,9 +31,10 @@ from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.run import build_trainer
 from otuken_jax.training.trainer import Otuken3DTrainer
 
+POINTS = 8192  # drawn on each surface
 COLUMNS = (
-    "chamfer_l2_squared",
-    "normal_consistency",
+    f"surface_chamfer_l2_squared_{POINTS}",
+    f"surface_normal_consistency_{POINTS}",
     "iou",
     "band_iou",
     "motif_accuracy",
@@ -52,6 +53,7 @@ def make_trainer(workdir: Path, config_name: str, variant: str, rate: float) -> 
     """A trainer holding the run's best weights; writes nothing."""
     overrides = [f"optim.learning_rate={rate}", "optim.warmup_steps=5", "train.fade_fraction=0.0"]
     overrides += [f"data.directory={workdir / 'data'}", "log.prompts=()"]
+    overrides += [f"train.loss.surface.points={POINTS}"]
     overrides = [f"--config.{o}" for o in overrides] + variant_overrides(variant)
     config = load_config(config_name, overrides)
     config.train.loss.band = config.train.loss.band_final

@@ -233,10 +233,12 @@ def make_eval_step(
         values["iou"] = iou(output.field, grid["sdf"])
         made, true = surface_nets(output.field), surface_nets(-grid["sdf"])
         usable = made.usable & true.usable & (valid > 0)
-        compared = compare(made, true, config.loss.surface.points, jax.random.key(0))
+        points = config.loss.surface.points
+        compared = compare(made, true, points, jax.random.key(0))
+        # Not the evaluation's figures, which compare the cleaned mesh with exact surface points.
         surfaces = {
-            "chamfer_l2_squared": compared.chamfer,
-            "normal_consistency": 1 - compared.normals / 2,
+            f"surface_chamfer_l2_squared_{points}": compared.chamfer,
+            f"surface_normal_consistency_{points}": 1 - compared.normals / 2,
         }
         ones = jnp.ones_like(valid)
         return EvalSums(

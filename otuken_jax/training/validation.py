@@ -77,6 +77,7 @@ class Validation:
         """Means over all shapes; over shapes with a surface the chamfer distance (domain units,
         squared, both ways added), the normal consistency and the Frechet distance.
 
+        Surfaces are those of both grids, `surface_..._N` is between N points drawn on each.
         `surface_share` says how many have a surface that fits its buffers. What needs surfaces is
         left out where there is none, the Frechet distance where there are fewer than two.
         """

@@ -1,9 +1,21 @@
 """What a validation pass reports."""
 
+import json
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_models import TINY
+from tiny_training import copied, make_quick_step, sphere_trainer
 
-from otuken_jax.training.step import EvalSums
+from otuken_jax.conventions import grid_points
+from otuken_jax.losses.field import LossWeights
+from otuken_jax.losses.surface import SurfaceWeights
+from otuken_jax.models.decoder import StageOutput
+from otuken_jax.models.parameters import ModelDef
+from otuken_jax.models.pointnet2 import PointNet2
+from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.step import EvalSums, StepConfig
 from otuken_jax.training.validation import Validation
 
 
@@ -11,7 +23,7 @@ def sums(losses, chamfers, made, true, usable) -> EvalSums:
     usable = np.array(usable)
     return EvalSums(
         fields={"loss": np.sum(losses), "count": len(losses)},
-        surfaces={"chamfer_l2_squared": np.sum(chamfers), "count": usable.sum()},
+        surfaces={"surface_chamfer_l2_squared_9": np.sum(chamfers), "count": usable.sum()},
         made=made,
         true=true,
         usable=usable,
@@ -27,7 +39,7 @@ def test_means_are_over_the_shapes_that_have_what_is_measured():
         validation.add(sums([4, 5], [0.3], made[3:], clouds[3:], [True, False]))
     metrics = same.metrics()
     assert metrics["loss"] == 3
-    assert metrics["chamfer_l2_squared"] == pytest.approx(0.3)
+    assert metrics["surface_chamfer_l2_squared_9"] == pytest.approx(0.3)
     assert metrics["surface_share"] == pytest.approx(3 / 5)
     assert metrics["fd_d2"] == pytest.approx(0, abs=1e-6)
     assert other.metrics()["fd_d2"] > 10
@@ -39,3 +51,53 @@ def test_without_surfaces_what_needs_them_is_left_out():
     validation = Validation(None)
     validation.add(sums([1, 2], [], clouds, clouds, [False, False]))
     assert validation.metrics() == {"loss": 1.5, "surface_share": 0}
+
+
+class Spreads(PointNet2):
+    """Features that can be checked by hand: a cloud's spread along each axis."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, points):
+        return points.std(axis=1), jnp.zeros((len(points), 2))
+
+
+@pytest.mark.slow
+def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monkeypatch):
+    """True spheres of 0.6; made ones of 0.5, of 0.6 and none at all."""
+    radii = np.array([0.5, 0.5, 0.5, 0.5, 0.6, 0.6, -1.0, -1.0])
+    distance = np.linalg.norm(grid_points(16), axis=-1)
+    field = jnp.asarray(radii[:, None, None, None] - distance, jnp.float32)
+    none, triple = jnp.zeros_like(field), jnp.zeros((*field.shape, 3))
+    output = StageOutput(field, none, none, triple, triple, none, none)
+
+    class Spheres:
+        config = TINY
+
+        def __call__(self, grid, stage):
+            return [output]
+
+    monkeypatch.setattr(ModelDef, "bind", lambda *_: Spheres())
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    points = StepConfig(loss=LossWeights(surface=SurfaceWeights(points=1024)))
+    trainer = sphere_trainer(
+        copied(tiny_model, 16), workdir=tmp_path, stage_epochs=(0, 0, 1), step_config=points
+    )
+    trainer.train()
+    *_, line = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert line["split"] == "val"
+    assert line["surface_share"] == pytest.approx(6 / 8)
+    # Points are apart on the surface too: a random nearest neighbour is sqrt(area / n pi) away.
+    spacing = 2 * 4 * 0.6**2 / 1024
+    chamfer = (4 * 2 * 0.1**2 + 6 * spacing) / 6
+    assert line["surface_chamfer_l2_squared_1024"] == pytest.approx(chamfer, rel=0.1)
+    assert 0.97 < line["surface_normal_consistency_1024"] < 1
+    assert line["iou"] == pytest.approx((4 * (0.5 / 0.6) ** 3 + 2) / 8, rel=0.03)
+    assert line["fd_d2"] > 0
+
+    trainer._validator.pointnet = Spreads()
+    metrics = trainer.validate()
+    assert 0 < metrics.pop("p_fid") < 1e-3  # spheres of any size have the same spread
+    assert metrics == {k: line[k] for k in metrics}
+    assert "fd_d2" not in metrics
