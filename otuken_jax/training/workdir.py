@@ -49,7 +49,8 @@ class Workdir:
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self.newest = self._checkpoints.newest_good()
         primary = processes.is_primary()
-        self.log = MetricsLog(directory, resume_step=self.newest) if primary else None
+        # Without a checkpoint the run starts anew: what an earlier start logged goes.
+        self.log = MetricsLog(directory, resume_step=self.newest or 0) if primary else None
 
     @property
     def newest_path(self) -> Path | None:

@@ -64,7 +64,11 @@ def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, q
 
     whole = start(tmp_path / "whole")
     before = split_model(whole.model)[1]
+    stale = tmp_path / "whole" / "metrics.jsonl"  # of a start that did not get to a checkpoint
+    stale.parent.mkdir()
+    stale.write_text('{"step": 1, "stale": true}\n')
     whole.train(save_every=2)
+    assert "stale" not in stale.read_text()
     after = split_model(whole.model)[1]
     assert trained_parts(before, after) == set(PARTS) - {"point_encoder"}
     for name in before:
