@@ -5,18 +5,21 @@ of progressive growing. Rotation and scale are drawn per sample and capped so th
 inside the domain; the decoder is told them as `pose`.
 """
 
+import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int8, Key, Shaped
 
 from otuken_jax.conventions import TRUNCATION_VOXELS, voxel_size
 from otuken_jax.data.records import LEVELS, distance_step
 
 JITTER_RESOLUTION = 32  # jitter_strength is given in voxels of this grid
 MARGIN = 0.25  # voxels that a shape keeps from the domain's border
+NEAR = 2.0  # voxels from the surface over which fewer points are drawn, by a factor e
 ANGLE_STEPS = 8  # a rotation that does not fit is shortened in eighths
 # sin and cos of pi u by the int8 code of u, from -128: looking them up is ten times faster on a
 # CPU than computing them.
@@ -76,6 +79,43 @@ def augment(
     }
     rest = {k: jnp.asarray(v) for k, v in batch.items() if k not in (*volumes, *augmented)}
     return augmented | rest
+
+
+class OrnamentPoints(NamedTuple):
+    """True charts near the surface of the band, and how high the ornament stands there."""
+
+    chart: Float[Array, "b k 3"]  # sin pi u, cos pi u, v
+    height: Float[Array, "b k"]  # over the plain surface, domain units
+    known: Bool[Array, " b"]  # False: the sample has no band
+
+
+def ornament_points(
+    batch: dict[str, Shaped[Array, "..."] | Shaped[np.ndarray, "..."]],
+    key: Key[Array, ""],
+    count: int,
+) -> OrnamentPoints:
+    """Draws stored voxels, as they are: more of them the nearer to the plain surface.
+
+    `batch` holds sdf, host_sdf, band, u, v int8 [B, R, R, R] and has_chart [B].
+    """
+    b, size = batch["sdf"].shape[:2]
+    codes = {
+        name: jnp.asarray(batch[name]).reshape(b, -1)
+        for name in ("sdf", "host_sdf", "band", "u", "v")
+    }
+    voxels = TRUNCATION_VOXELS / LEVELS  # of one int8 step
+    away = jnp.abs(codes["host_sdf"].astype(jnp.float32)) * voxels
+    weight = jnp.cumsum(codes["band"] * jnp.exp(-away / NEAR), axis=1)
+    draws = weight[:, -1:] * jax.random.uniform(key, (b, count))
+    index = jax.vmap(functools.partial(jnp.searchsorted, side="right"))(weight, draws)
+    index = jnp.minimum(index, size**3 - 1)  # where rounding led beyond the last voxel
+    at = {n: jnp.take_along_axis(x, index, 1).astype(jnp.int32) for n, x in codes.items()}
+    code = at["u"] + 128
+    return OrnamentPoints(
+        jnp.stack([jnp.asarray(_SIN)[code], jnp.asarray(_COS)[code], at["v"] / LEVELS], axis=-1),
+        (at["host_sdf"] - at["sdf"]) * distance_step(size),
+        jnp.asarray(batch["has_chart"]) & (weight[:, -1] > 0),
+    )
 
 
 def _rotation(angle: Float[Array, "*b"]) -> Float[Array, "*b 3 3"]:

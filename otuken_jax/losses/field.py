@@ -110,11 +110,13 @@ def stage_loss(
         "host": occupancy_terms(output.host, host_target, ones, known, weights.dice),
         "band": masked_mean(band_bce, known.astype(jnp.float32)),
         "chart": masked_mean(jnp.square(output.chart - batch["chart"]).mean(-1), known_band),
-        "relief": masked_mean(
-            jnp.square(output.relief / RELIEF_UNIT - height), known_band * output.taught
-        ),
         "color": masked_mean(jnp.abs(color - batch["colors"]).mean(-1), color_weight),
     }
+
+
+def relief_errors(relief: Float[Array, "b k"], height: Float[Array, "b k"]) -> Float[Array, " b"]:
+    """Mean squared error of the ornament's height over the plain surface, in `RELIEF_UNIT`."""
+    return jnp.mean(jnp.square((relief - height) / RELIEF_UNIT), axis=-1)
 
 
 def total_loss(
@@ -131,7 +133,6 @@ def total_loss(
             head["field"]
             + weights.host * (head["host"] + head["band"])
             + weights.chart * head["chart"]
-            + weights.relief * head["relief"]
             + weights.color * head["color"]
         )
         total += weights.head_decay**depth * loss

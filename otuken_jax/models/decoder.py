@@ -71,8 +71,6 @@ class StageOutput:
     band: Float[Array, "b r r r"]  # logit: is the ornament's chart valid here
     chart: Float[Array, "b r r r 3"]  # sin(pi u), cos(pi u), v
     color: Float[Array, "b r r r 3"]  # sRGB, 0..1
-    relief: Float[Array, "b r r r"]  # of the ornament, domain units; 0 where not evaluated
-    taught: Float[Array, "b r r r"]  # 1 where the relief was evaluated on a true chart
 
 
 @jax.tree_util.register_dataclass
@@ -350,14 +348,10 @@ class VoxelDecoder(nnx.Module):
         add = lambda x, y: (  # noqa: E731
             flat(x).at[batch, index].add(y, unique_indices=True).reshape(x.shape)
         )
-        blank = jnp.zeros_like(host)
-        taught = jnp.zeros(()) if known is None else known.use[:, None].astype(host.dtype)
         return StageOutput(
             field=add(host, gain * logit),
             host=host,
             band=band,
             chart=chart,
             color=add(ground, cover * (color[:, None] - flat(ground)[batch, index])),
-            relief=add(blank, relief),
-            taught=add(blank, jnp.broadcast_to(taught, relief.shape)),
         )

@@ -13,16 +13,19 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from otuken_jax.data.augment import augment
+from otuken_jax.data.augment import augment, ornament_points
 from otuken_jax.geometry.surface import surface_nets
-from otuken_jax.losses.field import LossWeights, iou, total_loss
+from otuken_jax.losses.field import LossWeights, iou, masked_mean, relief_errors, total_loss
 from otuken_jax.losses.surface import compare, surface_terms, weighted
 from otuken_jax.models.decoder import KnownChart, StageOutput
+from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import ModelDef, Params
+from otuken_jax.models.style import Style
 from otuken_jax.training.optimizer import Optimizer
 from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
 from otuken_jax.training.stages import Stage
 
+RELIEF_POINTS = 1024  # drawn in each sample's band
 Batch = dict[str, ArrayLike]
 Metrics = dict[str, Float[Array, ""]]
 
@@ -71,6 +74,19 @@ def stage_batches(batch: Batch, key: Array, resolutions, config: StepConfig) -> 
     ]
 
 
+def relief_loss(
+    model: Otuken3DModel, style: Style, batch: Batch, key: Array
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Errors of the ornament on true charts, and 1 for each sample that has charts.
+
+    On the stored grid, whatever the stage: on 16^3 two motifs hardly differ. After 250 batches of 8
+    style texts, charts of 16^3 gave a motif accuracy of 0.14, those of 32^3 0.61.
+    """
+    points = ornament_points(batch, key, RELIEF_POINTS)
+    relief, _, _ = model.decoder.ornament(points.chart, style.ornament, style.layers[:, -1])
+    return relief_errors(relief, points.height), points.known.astype(jnp.float32)
+
+
 def loss_fn(
     params: Params,
     frozen: Params,
@@ -91,8 +107,15 @@ def loss_fn(
     known = {
         r: KnownChart(b["chart"], b["band"], use) for r, b in zip(resolutions, batches, strict=True)
     }
-    outputs = model(batches[-1], stage=stage, alpha=knobs["alpha"], known=known)
+    inputs = batches[-1]
+    conditioning = model.encode(inputs)
+    outputs = model.decode(
+        conditioning, inputs["pose"], stage=stage, alpha=knobs["alpha"], known=known
+    )
     loss, terms = total_loss(outputs, batches, config.loss, knobs["band_weight"])
+    errors, charted = relief_loss(model, conditioning.style, batch, teach_key)
+    terms["relief"] = masked_mean(errors, charted)
+    loss += config.loss.relief * terms["relief"]
     field, sdf = outputs[-1].field, batches[-1]["sdf"]
     overlap = iou(field, sdf)
     metrics = {f"loss/{k}": v for k, v in terms.items()} | {"iou": jnp.mean(overlap)}
@@ -221,7 +244,8 @@ def make_eval_step(
         resolution = model.config.decoder.stage_resolutions[stage]
         still = StepConfig(0.0, (1.0, 1.0), 0.0, loss=config.loss)
         grid = stage_batches(batch, jax.random.key(0), [resolution], still)[0]
-        output = model(grid, stage=stage)[-1]
+        conditioning = model.encode(grid)
+        output = model.decode(conditioning, grid["pose"], stage=stage)[-1]
 
         def sample_terms(fields, sample):
             fields, sample = jax.tree.map(lambda x: x[None], (fields, sample))
@@ -230,6 +254,9 @@ def make_eval_step(
             return {"loss": loss} | {f"loss/{k}": v for k, v in terms.items()}
 
         values = jax.vmap(sample_terms)(vars(output), grid)
+        errors, charted = relief_loss(model, conditioning.style, batch, jax.random.key(0))
+        values["loss/relief"] = errors * charted
+        values["loss"] += config.loss.relief * values["loss/relief"]
         values["iou"] = iou(output.field, grid["sdf"])
         made, true = surface_nets(output.field), surface_nets(-grid["sdf"])
         usable = made.usable & true.usable & (valid > 0)

@@ -31,8 +31,6 @@ class StageOutput(NamedTuple):
     band: Tensor
     chart: Tensor
     color: Tensor
-    relief: Tensor
-    taught: Tensor
 
 
 class KnownChart(NamedTuple):
@@ -194,12 +192,10 @@ class VoxelDecoder(nn.Module):
         host, band, chart = raw[..., 0], raw[..., 1], raw[..., 2:5]
         ground = raw[..., 5:].sigmoid()
         used_chart, gain = chart, band.sigmoid()
-        taught = torch.zeros_like(host[:, 0, 0, 0])
         if known is not None:
             use = known.use[:, None, None, None]
             used_chart = torch.where(use[..., None], known.chart, chart)
             gain = torch.where(use, known.band, gain)
-            taught = known.use.to(host.dtype)
         if mask is not None:
             gain = gain * mask
         score = (gain * (-host.abs() / 4).exp()).detach()
@@ -217,13 +213,10 @@ class VoxelDecoder(nn.Module):
         gain = strength * take(gain)
         cover = (gain * paint).clamp(0.0, 1.0)[..., None]
         logit = relief / (TAU_VOXELS * voxel_size(resolution))
-        blank = torch.zeros_like(host)
         return StageOutput(
             field=put(host, gain * logit),
             host=host,
             band=band,
             chart=chart,
             color=put(ground, cover * (color[:, None] - take(ground))),
-            relief=put(blank, relief),
-            taught=put(blank, taught[:, None].expand_as(relief)),
         )

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy.ndimage import map_coordinates
 
 from otuken_jax.conventions import grid_points, voxel_size
-from otuken_jax.data.augment import augment
+from otuken_jax.data.augment import augment, ornament_points
 from otuken_jax.data.records import distance_step, quantize_distance
 
 SIZE = 12
@@ -178,3 +178,32 @@ def test_a_sharded_batch_needs_no_communication():
     sharded = jax.device_get(compiled(jax.device_put(batch, rows), jax.random.key(0)))
     for name, value in run(batch, 6, **USUAL).items():
         np.testing.assert_allclose(sharded[name], value, atol=1e-4)
+
+
+def test_points_of_the_ornament_are_stored_voxels_near_the_surface_of_the_band():
+    batch = make_batch([sphere((0, 0, 0), 0.6, SIZE)] * 3)
+    batch["host_sdf"] = batch["sdf"].copy()
+    batch["sdf"] = (batch["host_sdf"] - 3 * (batch["band"] > 60)).clip(-127).astype(np.int8)
+    batch["band"][:, : SIZE // 2] = 0
+    batch["band"][2] = 0
+    batch["has_chart"] = np.array([True, False, True])
+    drawn = jax.device_get(
+        jax.jit(ornament_points, static_argnums=2)(batch, jax.random.key(0), 400)
+    )
+    assert drawn.known.tolist() == [True, False, False]  # no chart, no band
+    rows = {
+        (*np.float32([math.sin(a), math.cos(a), v / 127]).round(5), h - s)
+        for u, v, h, s, b in zip(
+            *(batch[k][0].ravel().astype(int) for k in ("u", "v", "host_sdf", "sdf", "band")),
+            strict=True,
+        )
+        for a in [math.pi * u / 127]
+        if b > 0
+    }
+    codes = np.rint(drawn.height[0] / distance_step(SIZE)).astype(int)
+    np.testing.assert_allclose(drawn.height[0], codes * distance_step(SIZE), rtol=1e-6)
+    got = {(*c.round(5), h) for c, h in zip(drawn.chart[0], codes.tolist(), strict=True)}
+    assert got <= rows
+    assert len(got) > 100  # of 864 voxels
+    near = np.mean(codes != 0), np.mean((batch["sdf"] != batch["host_sdf"])[0, SIZE // 2 :])
+    assert near[0] > near[1]  # drawn by weight: where the band is strong

@@ -11,6 +11,7 @@ from otuken_jax.losses.field import (
     LossWeights,
     iou,
     occupancy_terms,
+    relief_errors,
     soft_dice,
     stage_loss,
     total_loss,
@@ -76,8 +77,6 @@ def perfect() -> tuple[StageOutput, dict]:
         band=100 * (2 * band - 1),
         chart=chart,
         color=jnp.full((1, R, R, R, 3), 0.5),
-        relief=0.1 * band,
-        taught=band,
     )
     return output, batch
 
@@ -85,13 +84,13 @@ def perfect() -> tuple[StageOutput, dict]:
 def test_perfect_output_leaves_only_the_targets_own_entropy():
     output, batch = perfect()
     terms = stage_loss(output, batch, LossWeights(), 5.0)
-    for name in ("band", "chart", "relief", "color"):
+    for name in ("band", "chart", "color"):
         assert float(terms[name]) == pytest.approx(0.0, abs=1e-14), name  # 1.7e-15
     worse = dataclasses.replace(output, field=output.field + 1.0)
     assert float(stage_loss(worse, batch, LossWeights(), 5.0)["field"]) > float(terms["field"])
 
 
-@pytest.mark.parametrize("name", ["host", "band", "chart", "relief", "color"])
+@pytest.mark.parametrize("name", ["host", "band", "chart", "color"])
 def test_every_term_sees_its_own_error(name):
     output, batch = perfect()
     before = stage_loss(output, batch, LossWeights(), 5.0)
@@ -101,11 +100,17 @@ def test_every_term_sees_its_own_error(name):
     assert changed == {name}
 
 
+def test_relief_errors_are_in_units_of_a_typical_relief():
+    height = jnp.array([[0.0, 0.1], [0.2, 0.2]])
+    np.testing.assert_allclose(relief_errors(height, height), 0)
+    np.testing.assert_allclose(relief_errors(height + 0.05, height), 0.25, rtol=1e-5)
+
+
 def test_unknown_charts_and_colours_count_for_nothing():
     output, batch = perfect()
     batch |= {"has_chart": jnp.array([False]), "has_colors": jnp.array([False])}
     terms = stage_loss(output, batch, LossWeights(), 5.0)
-    assert all(float(terms[k]) == 0 for k in ("host", "band", "chart", "relief", "color"))
+    assert all(float(terms[k]) == 0 for k in ("host", "band", "chart", "color"))
     assert float(terms["field"]) > 0
 
 

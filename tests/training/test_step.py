@@ -85,6 +85,15 @@ def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
 
 
 @pytest.mark.slow
+def test_the_ornament_is_taught_on_the_stored_grid_at_every_stage():
+    values = []
+    for stage in (0, 1):
+        step, *arguments = make_step(load_config(TINY), stage, 4)
+        values.append(float(step(*arguments)[1]["loss/relief"]))
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+
+
+@pytest.mark.slow
 def test_checkpointing_lowers_the_steps_memory():
     """By the compiler's plan for this backend, which may undo it."""
     sizes = []
