@@ -61,8 +61,10 @@ def get_config() -> ConfigDict:
     data.styles = ()
     data.heldout_styles = ()  # names; empty: an eighth of the styles, drawn by the seed
     data.batch_size = 32
-    data.text_length = 160  # tokens; longer prompts are cut, and that is said
-    data.style_length = 96
+    # Tokens; longer prompts are cut, and that is said. Trained from scratch a token is a byte, and
+    # the library's longest texts have 199; one sentence may serve as both.
+    data.text_length = 200
+    data.style_length = 200
     data.rotation_range = 30.0  # degrees about z, either way
     data.scale_range = (0.9, 1.1)
     data.jitter_strength = 0.1  # of the points, in 32^3 voxels

@@ -77,8 +77,6 @@ def get_config():
     data.num_heldout_phrasing = 32
     data.coarsest = 16
     data.batch_size = 8
-    data.text_length = 200  # bytes; the longest caption has 199
-    data.style_length = 200  # one sentence may serve as both
     data.text_only = 0.8
     data.text_and_points = 0.1
     data.full_caption = 1.0  # words that leave out the form blur it

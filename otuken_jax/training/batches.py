@@ -27,8 +27,8 @@ class BatchPreparer:
         *,
         resolution: int = 64,
         num_points: int = 1024,
-        text_length: int = 160,
-        style_length: int = 96,
+        text_length: int = 200,
+        style_length: int = 200,
     ) -> None:
         if isinstance(tokenizer, str):
             tokenizer = load_tokenizer("bytes" if tokenizer.startswith("bytes") else tokenizer)

@@ -18,6 +18,7 @@ from otuken_jax.config import load_config
 from otuken_jax.conventions import grid_points
 from otuken_jax.data import prepare
 from otuken_jax.data.mesh_records import prepare_mesh
+from otuken_jax.data.motifs.captions import LONGEST
 from otuken_jax.data.pipeline import Source
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS
@@ -52,6 +53,12 @@ def meshes(tmp_path_factory):
 def settings(source, tmp_path, batch_size=4):
     words = (f"source={source}", f"directory={tmp_path / 'motifs'}", f"batch_size={batch_size}")
     return load_config(str(TINY), [f"--config.data.{word}" for word in words])
+
+
+@pytest.mark.parametrize("name", ["quickstart", "v32", "v48", "v64"])
+def test_every_configuration_reads_the_longest_words_of_the_library(name):
+    data = load_config(name, ["--config.model.pretrained=False"]).data
+    assert min(data.text_length, data.style_length) >= LONGEST + 1  # bytes, and the end token
 
 
 @pytest.mark.parametrize(
