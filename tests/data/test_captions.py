@@ -23,11 +23,13 @@ from otuken_jax.data.motifs.phrases import CAPTIONS, LAYOUTS, STYLE_TEXT, TECHNI
 from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.data.motifs.styles import PLAIN_COLORS
+from otuken_jax.data.text import ByteTokenizer, normalize
 
 FORMS = list(product(range(3), repeat=3))
 NOUNS = Path(__file__).with_name("turkish_nouns.csv")  # written by hand, word by word
 KINDS = ["full", "short", "host", "motif", "style_first", "colloquial", "ascii", "english"]
 BACK, FRONT = "aıouâû", "eiöüî"
+WORDY = ("name", "english")
 
 
 @pytest.mark.parametrize("form", ["with_li", "genitive", "possessive", "locative"])
@@ -181,6 +183,24 @@ def test_kinds_of_captions():
             assert texts["ascii"].isascii()
             assert texts["ascii"] == texts["ascii"].lower()
             assert not re.search(r"\ba [aeiou]|\ban [^aeiouAEOİ]", texts["english"])
+
+
+def wordiest():
+    """Recipes with the longest words of each field: every host with every style and palette."""
+    motifs = [max(MOTIFS, key=lambda m: len(getattr(MOTIFS[m], name))) for name in WORDY]
+    for host, entry in HOSTS.items():
+        form = tuple(max(range(3), key=lambda i: len(levels[i].encode())) for levels in entry.form)
+        yield from (Recipe(host, None, None, i, form, 0) for i in range(len(PLAIN_COLORS)))
+        for (style, of_style), motif in product(STYLES.items(), motifs):
+            for palette in range(len(of_style.palettes)):
+                yield Recipe(host, motif, style, palette, form, 0, "relief", "allover")
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+def test_every_recipe_has_words_and_they_fit(heldout):
+    for recipe in wordiest():
+        texts = [*captions(recipe, heldout=heldout).values(), style_text(recipe, heldout=heldout)]
+        assert max(len(ByteTokenizer().encode(normalize(text))) for text in texts) <= LONGEST + 1
 
 
 def test_phrasings_vary_follow_from_the_recipe_and_differ_when_held_out():

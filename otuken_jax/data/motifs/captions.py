@@ -27,7 +27,7 @@ from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.turkish import locative, possessive, with_li
 from otuken_jax.data.text import FOLDING, normalize
 
-LONGEST = 199  # bytes of a text: with its end token the quickstart reads 200
+LONGEST = 199  # bytes of a text: with its end token 200, what every configuration reads
 SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
 STYLE_KIND = "style_text"
 ADJECTIVES = ("haçvari", "kûfi")  # motifs that no one calls by that word alone
@@ -48,12 +48,13 @@ def captions(recipe: Recipe, *, heldout: bool = False) -> dict[str, str]:
     without Turkish letters; english. Those of a plain object say that it has no ornament, and no
     style. `heldout` takes the phrasings of the split `heldout_phrasing`.
     """
-    return {kind: _say(kind, phrasings, recipe, heldout) for kind, phrasings in CAPTIONS.items()}
+    values, seed = described(recipe), recipe.jitter_seed
+    return {kind: _say(kind, words, values, seed, heldout) for kind, words in CAPTIONS.items()}
 
 
 def style_text(recipe: Recipe, *, heldout: bool = False) -> str:
     """The ornament in words: style, motif, colours, technique, layout; never names the host."""
-    return _say(STYLE_KIND, STYLE_TEXT, recipe, heldout)
+    return _say(STYLE_KIND, STYLE_TEXT, described(recipe), recipe.jitter_seed, heldout)
 
 
 def parse_caption(text: str) -> dict[str, Any]:
@@ -108,13 +109,16 @@ def fill(template: str, kind: str, values: dict[str, str]) -> str | None:
     return _spell(template, kind)
 
 
-def _say(kind: str, phrasings: Phrasings, recipe: Recipe, heldout: bool) -> str:
-    """One of the fitting phrasings, by hashes that no other field of the recipe moves."""
-    values = described(recipe)
-    templates = phrasings.heldout if heldout else phrasings.usual
-    texts = {template: fill(template, kind, values) for template in templates}
-    fitting = [t for t, text in texts.items() if text and len(text.encode()) <= LONGEST]
-    return texts[min(fitting, key=lambda t: crc32(f"{kind} {recipe.jitter_seed} {t}".encode()))]
+def _say(kind: str, phrasings: Phrasings, values: dict[str, str], seed: int, heldout: bool) -> str:
+    """One of the fitting phrasings, by hashes of kind, seed and template alone."""
+
+    def fitting(templates: tuple[str, ...]) -> dict[str, str]:
+        texts = {template: fill(template, kind, values) for template in templates}
+        return {t: text for t, text in texts.items() if text and len(text.encode()) <= LONGEST}
+
+    # The longest words, which the table never puts together, fit a held-out phrasing alone.
+    texts = (not heldout and fitting(phrasings.usual)) or fitting(phrasings.heldout)
+    return texts[min(texts, key=lambda t: crc32(f"{kind} {seed} {t}".encode()))]
 
 
 def _spell(text: str, kind: str) -> str:

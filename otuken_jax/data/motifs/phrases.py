@@ -84,6 +84,7 @@ CAPTIONS: dict[str, Phrasings] = {
         ),
         (
             "{layout:with_li}, {ground} zeminli, {style} tarzında, {a}, {b} ve {c} {host}",
+            "{a}, {b}, {c}, {ground} {host}; {style} tarzı {layout:noun}",  # short: fits all
             "{plain:bezemesiz} ve {ground}, {a}, {b} ve {c} {host}",
         ),
     ),
