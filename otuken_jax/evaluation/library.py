@@ -13,6 +13,7 @@ from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.charts import Parts
 from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe
 from otuken_jax.data.motifs.shapes import Shape, band_region, sample_surface, surface_colors
+from otuken_jax.data.motifs.table import PIERCED_HOSTS
 from otuken_jax.data.records import read_manifest
 from otuken_jax.evaluation.examples import Volume
 
@@ -73,15 +74,10 @@ class Candidates:
 
 
 def on_host(recipe: Recipe, host: str) -> Recipe:
-    """The recipe on a host; on another than its own, fields with a default get that.
-
-    They say how the ornament is applied, and not every host can take, say, piercing.
-    """
-    if host == recipe.host:
-        return recipe
-    fields = dataclasses.fields(recipe)
-    usual = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    return dataclasses.replace(recipe, host=host, **usual)
+    """The recipe on a host; what that is too thick to pierce for is done the style's own way."""
+    pierced = recipe.technique == "pierced" and host not in PIERCED_HOSTS
+    technique = None if pierced else recipe.technique
+    return dataclasses.replace(recipe, host=host, technique=technique)
 
 
 @dataclass(frozen=True)

@@ -182,12 +182,14 @@ def _interval(estimate: Estimate | None) -> str:
 def response_lines(changes: Responses) -> str:
     """The responses in a few lines for the console."""
     lines = []
-    for name in ("motif", "host", "color", "style"):
+    names = {"host": "host's noun", "object": "object's caption", "color": "colours"}
+    for name in responses.OTHERS:
         row = changes.get(f"{name} word", {})
         if row and row["follows"].count:
             lines.append(
-                f"Changing only the {name}: follows {row['follows'].value:.0%}, keeps the host "
-                f"{row['keeps_host'].value:.0%}, the motif {row['keeps_motif'].value:.0%}; changes "
+                f"Changing only the {names.get(name, name)}: follows {row['follows'].value:.0%}, "
+                f"keeps the host {row['keeps_host'].value:.0%}, the motif "
+                f"{row['keeps_motif'].value:.0%}; changes "
                 f"{row['inside'].value:.0%} inside the band (true shapes "
                 f"{row['inside_true'].value:.0%}), {row['outside'].value:.0%} outside "
                 f"({row['outside_true'].value:.0%})."

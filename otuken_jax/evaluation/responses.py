@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from otuken_jax import metrics
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.captions import captions, style_text
+from otuken_jax.data.motifs.captions import object_words, style_text
 from otuken_jax.data.motifs.recipes import STYLES, Recipe
 from otuken_jax.evaluation.examples import Volume, predict_prompts
 from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates, on_host
@@ -30,15 +30,17 @@ RESPONSES = (
 )
 
 DEFINITIONS = {
-    "follows": "share of shapes in which the changed thing is then nearest to the new word: host "
-    "by IoU, motif by band IoU, colour by palette, style by palette and relief together",
+    "follows": "share of shapes in which the changed thing is then nearest to the new words: host "
+    "(its noun alone, the words for the form kept) and object (noun and form) by IoU, motif by "
+    "band IoU, colour by palette, style by palette and relief together",
     "keeps_host": "share in which the nearest host is still the one of the unchanged words",
     "keeps_motif": "share in which the nearest motif is still the one of the unchanged words",
     "inside": "share of the voxels of the first shape's ornament band (where the style changes: of "
     "its bands in all styles) whose occupancy changes",
     "outside": "voxels that change outside that band over voxels filled there before or after",
     "inside_true": "inside, between the true shapes of the two texts",
-    "outside_true": "outside, between the true shapes of the two texts",
+    "outside_true": "outside, between the true shapes of the two texts; another host's has the "
+    "same levels of its own form",
     "color_change": "mean absolute sRGB change at 512 points of the first true surface",
     "palette_before": "share in which no palette of any style is nearer to the colours at the true "
     "surface (mean absolute sRGB error) than the right one, before the exchange",
@@ -69,47 +71,53 @@ class Change:
     prompt: Prompt
 
 
-def object_words(recipe: Recipe) -> str:
-    """The caption that leaves the ornament to the style text."""
-    return captions(recipe)["host"]
-
-
 def _next(names: Sequence[str], name: str) -> str:
     return names[(names.index(name) + 1) % len(names)]
 
 
-def change_motif(library: Library, recipe: Recipe) -> Change:
-    """Another motif in the style text."""
-    after = dataclasses.replace(recipe, motif=_next(library.motifs, recipe.motif))
-    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+def other_motif(library: Library, recipe: Recipe) -> Recipe:
+    """Another motif."""
+    return dataclasses.replace(recipe, motif=_next(library.motifs, recipe.motif))
 
 
-def change_host(library: Library, recipe: Recipe) -> Change:
-    """Another host in the caption."""
-    after = on_host(recipe, _next(library.hosts, recipe.host))
-    return Change(recipe, after, Prompt(object_words(after), style_text(recipe)))
+def other_host(library: Library, recipe: Recipe) -> Recipe:
+    """Another host of the same form levels, one that takes the ornament as it is."""
+    variants = {host: on_host(recipe, host) for host in library.hosts}
+    usable = [host for host, v in variants.items() if v.technique == recipe.technique]
+    return variants[_next(usable, recipe.host)]
 
 
-def change_color(library: Library, recipe: Recipe) -> Change:
-    """The colours of the style's next palette in the style text."""
+def other_color(library: Library, recipe: Recipe) -> Recipe:
+    """The colours of the style's next palette."""
     palette = (recipe.palette + 1) % len(STYLES[recipe.style].palettes)
-    after = dataclasses.replace(recipe, palette=palette)
-    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+    return dataclasses.replace(recipe, palette=palette)
 
 
-def change_style(library: Library, recipe: Recipe) -> Change:
-    """Another style that training showed, with its first colours, in the style text."""
+def other_style(library: Library, recipe: Recipe) -> Recipe:
+    """Another style that training showed, with its first colours."""
     usable = [s for s in library.styles if s == recipe.style or s not in library.unseen_styles]
-    after = dataclasses.replace(recipe, style=_next(usable, recipe.style), palette=0)
-    return Change(recipe, after, Prompt(object_words(recipe), style_text(after)))
+    return dataclasses.replace(recipe, style=_next(usable, recipe.style), palette=0)
 
 
-CHANGES: dict[str, Callable[[Library, Recipe], Change]] = {
-    "motif": change_motif,
-    "host": change_host,
-    "color": change_color,
-    "style": change_style,
+OTHERS: dict[str, Callable[[Library, Recipe], Recipe]] = {
+    "motif": other_motif,
+    "host": other_host,
+    "object": other_host,
+    "color": other_color,
+    "style": other_style,
 }
+
+
+def change(name: str, library: Library, recipe: Recipe, *, heldout: bool = False) -> Change:
+    """Other words for one of `OTHERS`, in the caption or in the style text.
+
+    "host" is the noun alone: the words for the form stay those of the first host, whatever they
+    mean of the new one. "object" is the whole caption.
+    """
+    after = OTHERS[name](library, recipe)
+    formed = after if name == "object" else recipe
+    text = object_words(formed, noun=after.host, heldout=heldout)
+    return Change(recipe, after, Prompt(text, style_text(after, heldout=heldout)))
 
 
 def respond(
@@ -120,16 +128,22 @@ def respond(
     seed: int,
     *,
     blend: bool = True,
+    heldout: bool = False,
 ) -> dict[str, dict[str, Estimate]]:
-    """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`."""
+    """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`.
+
+    `heldout` takes the phrasings of the split `heldout_phrasing`.
+    """
     judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
     judges = [judge for judge in judges if judge.band.region.any()]  # not in colour alone
     recipes = [judge.recipe for judge in judges]
-    first = [Prompt(object_words(r), style_text(r)) for r in recipes]
+    first = [
+        Prompt(object_words(r, heldout=heldout), style_text(r, heldout=heldout)) for r in recipes
+    ]
     before = predict_prompts(generator, first)
     rows: dict[str, list[dict[str, float]]] = {}
-    for name, change in CHANGES.items():
-        changes = [change(library, recipe) for recipe in recipes]
+    for name in OTHERS:
+        changes = [change(name, library, recipe, heldout=heldout) for recipe in recipes]
         after = predict_prompts(generator, [c.prompt for c in changes])
         rows[f"{name} word"] = [
             judge.response(name, c, made, now)
@@ -198,7 +212,7 @@ class Judge:
         if after == change.before:
             return dict.fromkeys(RESPONSES, float("nan"))
         host, motif = self.host_of(now), self.motif_of(now, after)
-        if name == "host":
+        if name in ("host", "object"):
             follows = host == after.host
         elif name == "motif":
             follows = motif == after.motif

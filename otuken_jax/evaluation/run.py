@@ -197,7 +197,13 @@ class Evaluation:
         if not recipes:
             return {}
         return responses.respond(
-            self.generator, self.library, recipes, self.resolution, self.seed, blend=blend
+            self.generator,
+            self.library,
+            recipes,
+            self.resolution,
+            self.seed,
+            blend=blend,
+            heldout=split == "heldout_phrasing",
         )
 
 

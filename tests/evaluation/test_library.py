@@ -47,10 +47,11 @@ def test_a_swapped_host_is_found(candidates, number):
     assert candidates.hosts.nearest(made.occupancy) == number
 
 
-def test_another_host_takes_the_ornament_as_usual():
-    recipe = dataclasses.replace(VASE, technique="pierced")
-    assert on_host(recipe, "vazo").technique == "pierced"
-    assert on_host(recipe, "kase") == dataclasses.replace(VASE, host="kase")
+def test_another_host_takes_the_ornament_unless_it_is_too_thick_to_pierce():
+    recipe = dataclasses.replace(VASE, technique="pierced", layout="border")
+    assert on_host(recipe, "cini") == dataclasses.replace(recipe, host="cini")
+    usual = dataclasses.replace(recipe, host="kase", technique=None)
+    assert on_host(recipe, "kase") == usual
 
 
 def test_hosts_are_told_apart_on_every_other_voxel_of_fine_grids():

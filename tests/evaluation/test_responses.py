@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from otuken_jax.data.motifs.captions import captions, style_text
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.evaluation.baselines import spread_colors
 from otuken_jax.evaluation.examples import Volume
 from otuken_jax.evaluation.library import Library
-from otuken_jax.evaluation.responses import BLEND, CHANGES, Judge, changes_in, is_monotone
+from otuken_jax.evaluation.responses import BLEND, OTHERS, Judge, change, changes_in, is_monotone
 
 R = 24
 LIBRARY = Library(("vazo", "kase"), ("lale", "yildiz8", "hilal"), ("iznik", "gokturk"), 16)
@@ -33,67 +34,88 @@ def before():
     return truth(RECIPE)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", OTHERS)
 def test_an_obedient_model(judge, before, name):
-    change = CHANGES[name](LIBRARY, RECIPE)
-    figures = judge.response(name, change, before, truth(change.after))
+    changed = change(name, LIBRARY, RECIPE)
+    figures = judge.response(name, changed, before, truth(changed.after))
     assert figures["follows"] == 1.0
     assert figures["inside"] == figures["inside_true"]
     assert figures["outside"] == figures["outside_true"]
-    assert figures["keeps_host"] == (name != "host")
+    assert figures["keeps_host"] == (name not in ("host", "object"))
     assert figures["keeps_motif"] == (name != "motif")
     # Words for the ornament change nothing outside the band, words for the host do.
-    assert (figures["outside"] > 0.0) == (name == "host")
+    assert (figures["outside"] > 0.0) == (name in ("host", "object"))
     assert (figures["inside"] == 0.0) == (name == "color")
     assert figures["color_change"] > 0.01
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", OTHERS)
 def test_a_model_that_does_not_listen(judge, before, name):
-    change = CHANGES[name](LIBRARY, RECIPE)
-    figures = judge.response(name, change, before, before)
+    figures = judge.response(name, change(name, LIBRARY, RECIPE), before, before)
     assert figures["follows"] == 0.0
     assert figures["inside"] == figures["outside"] == figures["color_change"] == 0.0
 
 
-def test_the_prompt_changes_one_word():
-    for name, change in CHANGES.items():
-        prompt, first = change(LIBRARY, RECIPE).prompt, CHANGES["motif"](LIBRARY, RECIPE).prompt
-        assert (prompt.text != first.text) == (name == "host")
-    style = CHANGES["motif"](LIBRARY, RECIPE).prompt.style
-    own = CHANGES["host"](LIBRARY, RECIPE).prompt.style
-    differing = [a for a, b in zip(style.split(), own.split(), strict=False) if a != b]
-    assert "sekiz" in " ".join(differing)
-    assert "lale" in own
+@pytest.mark.parametrize("heldout", [False, True])
+def test_the_prompt_changes_what_is_named_and_nothing_else(heldout):
+    words = captions(RECIPE, heldout=heldout)["host"], style_text(RECIPE, heldout=heldout)
+    new = {
+        "host": {"vazo": "kâse"},
+        "object": {"vazo": "kâse", "orta boylu": "orta derinlikte", "oval": "yuvarlak",
+                   "orta uzunlukta boyunlu": "orta boy ayaklı"},
+        "motif": {"lale": "sekiz köşeli yıldız"},
+        "color": {"lacivert": "mercan kırmızısı"},
+        "style": {"İznik": "Göktürk", "beyaz": "granit grisi", "lacivert": "siyah",
+                  "kabartma": "oyma"},
+    }  # fmt: skip
+    for name in OTHERS:
+        prompt = change(name, LIBRARY, RECIPE, heldout=heldout).prompt
+        expected = list(words)
+        which = name not in ("host", "object")  # the caption or the style text
+        for old, word in new[name].items():
+            assert old in expected[which]
+            expected[which] = expected[which].replace(old, word)
+        assert [prompt.text, prompt.style] == expected
+
+
+def test_another_host_takes_the_ornament_as_the_words_have_it():
+    hosts = dataclasses.replace(LIBRARY, hosts=("vazo", "kase", "cini", "kandil"))
+    pierced = Recipe("cini", "lale", "iznik", 0, (1, 1, 1), 3, "pierced", "medallion")
+    changed = change("host", hosts, pierced)
+    assert changed.after == dataclasses.replace(pierced, host="kandil")  # a vase is too thick
+    raised = dataclasses.replace(pierced, technique="engraving")
+    assert change("host", hosts, dataclasses.replace(raised, host="vazo")).after == (
+        dataclasses.replace(raised, host="kase")
+    )
 
 
 def test_nothing_to_change_is_left_out(judge, before):
     one = dataclasses.replace(LIBRARY, motifs=("lale",))
-    figures = judge.response("motif", CHANGES["motif"](one, RECIPE), before, before)
+    figures = judge.response("motif", change("motif", one, RECIPE), before, before)
     assert np.isnan(list(figures.values())).all()
 
 
 def test_exchanging_the_style_text(judge, before):
-    change = CHANGES["style"](LIBRARY, RECIPE)
-    obeyed = judge.exchange(change, before, truth(change.after))
+    changed = change("style", LIBRARY, RECIPE)
+    obeyed = judge.exchange(changed, before, truth(changed.after))
     assert obeyed.pop("palette_old") == 0.0
     assert set(obeyed.values()) == {1.0}
-    ignored = judge.exchange(change, before, before)
+    ignored = judge.exchange(changed, before, before)
     assert ignored["palette_after"] == ignored["style_after"] == 0.0
     assert ignored["palette_old"] == ignored["host_after"] == 1.0
 
 
 def test_blending(judge, before):
-    change = CHANGES["style"](LIBRARY, RECIPE)
-    end = truth(change.after)
+    changed = change("style", LIBRARY, RECIPE)
+    end = truth(changed.after)
     mix = lambda a, b, w: (1 - w) * a + w * b  # noqa: E731
     steps = [
         Volume(mix(before.field, end.field, w), mix(before.colors, end.colors, w)) for w in BLEND
     ]
-    assert judge.blend(change, steps) == {"color_monotone": 1.0, "relief_monotone": 1.0}
-    backwards = judge.blend(change, steps[::-1])
+    assert judge.blend(changed, steps) == {"color_monotone": 1.0, "relief_monotone": 1.0}
+    backwards = judge.blend(changed, steps[::-1])
     assert backwards == {"color_monotone": 0.0, "relief_monotone": 0.0}
-    shuffled = judge.blend(change, [steps[i] for i in (0, 2, 1, 3, 4)])
+    shuffled = judge.blend(changed, [steps[i] for i in (0, 2, 1, 3, 4)])
     assert shuffled == {"color_monotone": 0.0, "relief_monotone": 0.0}
 
 

@@ -55,6 +55,7 @@ def motif_data(tmp_path_factory):
         styles=("iznik", "selcuklu"),
         num_val=9,
         num_heldout=4,
+        num_heldout_phrasing=1,
         num_workers=0,
         progress=False,
     )
@@ -147,6 +148,18 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
 
 
 def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
+def test_held_out_phrasings_are_what_is_changed_in_their_split(monkeypatch, motif_data):
+    evaluation = evaluated(monkeypatch, motif_data, FULL_WORDS)
+    asked, ball = [], obedient(motif_data, "val")
+    answer = lambda model, prompts, mix=0.0: asked.extend(prompts) or ball(model, prompts)  # noqa: E731
+    monkeypatch.setattr(responses, "predict_prompts", answer)
+    evaluation.responses("heldout_phrasing", 1, blend=False)
+    assert len(asked) == 1 + len(responses.OTHERS)
+    for prompt in asked:  # in no phrasing of training
+        assert "; " in prompt.text
+        assert " zeminli, " in prompt.style
+
+
     evaluation = evaluated(monkeypatch, mesh_data)
     assert evaluation.library is None
     result = evaluation.split("val")

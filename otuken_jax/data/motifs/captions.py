@@ -58,6 +58,12 @@ def style_text(recipe: Recipe, *, heldout: bool = False) -> str:
 
 
 def parse_caption(text: str) -> dict[str, Any]:
+def object_words(recipe: Recipe, *, noun: str | None = None, heldout: bool = False) -> str:
+    """The caption of kind "host"; `noun` names another host, and the other words stay."""
+    values = described(recipe) | {"host": noun or recipe.host}
+    return _say("host", CAPTIONS["host"], values, recipe.jitter_seed, heldout)
+
+
     """The recipe fields that a caption or a style text names.
 
     Of host, motif, style, technique and layout the name in the library (motif and style None where
