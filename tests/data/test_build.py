@@ -1,6 +1,7 @@
 """The procedural data set on disk: complete or absent, the same however it is made."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,20 @@ def test_a_changed_library_is_noticed(directory, monkeypatch):
     monkeypatch.setattr(build, "library_version", lambda: "other")
     with pytest.raises(UserError, match="library"):
         build.build_motif_dataset(directory, **ARGUMENTS, num_workers=0)
+
+
+def test_only_what_makes_shapes_and_words_is_the_version(tmp_path, monkeypatch):
+    for path in Path(build.library.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    version = build.library_version()
+    monkeypatch.setattr(build.library, "__file__", str(tmp_path / "__init__.py"))
+    assert build.library_version() == version
+    versions = {}
+    for name in ("sheets.py", "phrases.py", "shapes.py"):
+        (tmp_path / name).write_text("")
+        versions[name] = build.library_version()
+    assert versions["sheets.py"] == version
+    assert len({version, *versions.values()}) == 3
 
 
 def test_an_interrupted_build_is_no_data_set_and_can_be_repeated(directory, tmp_path, monkeypatch):
