@@ -1,6 +1,7 @@
 """Captions of a recipe in eight kinds, its style text, and both read back.
 
-The templates are in `phrases`; which of several a shape gets follows from its recipe.
+The templates are in `phrases`; which of several a shape gets follows from its recipe. None counts
+the motifs: each host repeats them so many times whatever its form, so its noun says the number.
 """
 
 import re
@@ -57,13 +58,13 @@ def style_text(recipe: Recipe, *, heldout: bool = False) -> str:
     return _say(STYLE_KIND, STYLE_TEXT, described(recipe), recipe.jitter_seed, heldout)
 
 
-def parse_caption(text: str) -> dict[str, Any]:
 def object_words(recipe: Recipe, *, noun: str | None = None, heldout: bool = False) -> str:
     """The caption of kind "host"; `noun` names another host, and the other words stay."""
     values = described(recipe) | {"host": noun or recipe.host}
     return _say("host", CAPTIONS["host"], values, recipe.jitter_seed, heldout)
 
 
+def parse_caption(text: str) -> dict[str, Any]:
     """The recipe fields that a caption or a style text names.
 
     Of host, motif, style, technique and layout the name in the library (motif and style None where
