@@ -67,7 +67,8 @@ def to_json(
             ]: "the training shape with the most similar caption and style text (tf-idf)",
             BASELINES[1]: "the mean training shape of the true host, or of all without hosts",
             FLOOR: "floor: the true recipe with a motif drawn at random",
-            CEILING: "ceiling: the record's own field through the same pipeline at this resolution",
+            CEILING: "ceiling: the record's own distance at this resolution, resampled onto a grid "
+            "half a voxel off and back: what the grid holds of it",
         },
         "splits": {
             r.split: {
@@ -123,7 +124,8 @@ def summary_table(evaluation: Evaluation, results: Sequence[SplitResult]) -> str
         "",
         "From words alone, canonical pose. IoU: with the true shape; mean shape: the same of the "
         "host's mean training shape; host: nearest by IoU among the same recipe on every host; "
-        "motif: the right motif's band IoU above every wrong one's; ceiling: of the true shape.",
+        "motif: the right motif's band IoU above every wrong one's; ceiling: of the true shape "
+        "resampled onto a grid half a voxel off and back.",
     ]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.data.records import read_manifest
 from otuken_jax.errors import UserError
 from otuken_jax.evaluation import responses
-from otuken_jax.evaluation.baselines import TrainingSet, spread_colors, true_volume
+from otuken_jax.evaluation.baselines import TrainingSet, ceiling, spread_colors
 from otuken_jax.evaluation.examples import (
     BATCH,
     Example,
@@ -151,7 +151,7 @@ class Evaluation:
         made[FLOOR] = [
             self._random_motif(e, self.seed + n) for e, n in zip(batch, numbers, strict=True)
         ]
-        made[CEILING] = [true_volume(example) for example in batch]
+        made[CEILING] = [ceiling(example) for example in batch]
         return made
 
     def _random_motif(self, example: Example, seed: int) -> Volume | None:

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.recipes import Recipe
-from otuken_jax.evaluation.baselines import CaptionIndex, spread_colors
+from otuken_jax.data.motifs.recipes import (
+    HOSTS,
+    MOTIFS,
+    STYLES,
+    Recipe,
+    hold_out,
+    sample_recipes,
+)
+from otuken_jax.data.motifs.shapes import build_fields, sample_surface
+from otuken_jax.data.records import quantize_distance
+from otuken_jax.evaluation.baselines import CaptionIndex, resampled, spread_colors
 from otuken_jax.evaluation.examples import Example, Volume, Words, at_resolution
 from otuken_jax.evaluation.library import Library
 from otuken_jax.evaluation.measures import SetMeasure, definitions, measure, surface_cloud
@@ -33,8 +42,6 @@ def ball_example(radius: float) -> Example:
 
 
 def motif_example(recipe: Recipe) -> tuple[Example, Volume]:
-    from otuken_jax.data.motifs.shapes import build_fields, sample_surface
-
     field = -build_fields(recipe, R, coarsest=16).sdf
     s = sample_surface(recipe, 2048, 0, coarsest=16)
     example = Example(field, Cloud(s["points"], s["normals"]), s["colors"], {}, "", recipe)
@@ -160,11 +167,33 @@ def test_spread_colors_reach_the_surface():
     np.testing.assert_allclose(found, colors[inner], atol=1e-6)
 
 
+@pytest.mark.parametrize(("thickness", "kept"), [(0.8, 0), (2.4, 2)])
+def test_the_ceiling_loses_what_is_thinner_than_its_grid(thickness, kept):
+    """A plate of 0.8 cells about a cell's centre is gone, of one of 2.4 both whole cells stay."""
+    middle = 7.5 if kept else 8.0
+    x = np.arange(16) - middle
+    plate = np.broadcast_to((thickness / 2 - np.abs(x))[:, None, None], (16, 16, 16))
+    assert (plate[:, 0, 0] > 0).sum() == max(kept, 1)
+    assert (resampled(plate)[:, 0, 0] > 0).sum() == kept
+
+
+@pytest.mark.slow
+def test_motifs_can_be_told_apart_at_the_full_resolution():
+    """Of the whole library, 19 shapes in 20; `benchmarks/motif_ceiling.py` measures more."""
+    library = Library(tuple(HOSTS), tuple(MOTIFS), tuple(STYLES), 32)
+    recipes = sample_recipes(1, 7, hold_out(7), num_val=20)["val"]
+    right = []
+    for recipe in recipes:
+        stored = quantize_distance(build_fields(recipe, 64, coarsest=32).sdf)
+        seen = resampled(-at_resolution(stored, 64)) > 0
+        nearest = library.band(recipe, 64).nearest_motif(seen)
+        right.append(library.motifs[nearest] == recipe.motif)
+    assert np.mean(right) >= 0.95
+
+
 @pytest.mark.parametrize("resolution", [16, 32, 64])
 def test_distances_at_another_resolution(resolution):
     """A plane's distance is linear, so any grid finds it but for the truncated far cells."""
-    from otuken_jax.data.records import quantize_distance
-
     stored = quantize_distance(0.3 - grid_points(32)[..., 0])
     distance = at_resolution(stored, resolution)
     expected = 0.3 - grid_points(resolution)[..., 0]

@@ -122,11 +122,12 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
         *("text+style", "sentence", "text+style, short", "sentence, short"),
         *("nearest caption", "mean shape", "random motif", "truth"),
     ]
-    # Full captions are obeyed, so they reach the ceiling; short ones give a ball.
-    for name in ("iou", "host_accuracy", "motif_accuracy", "repeat_error", "chamfer_l1"):
-        assert rows["text+style"][name] == rows[CEILING][name]
+    # Full captions are obeyed; short ones give a ball. The ceiling is of a blurred truth.
+    for name in ("iou", "host_accuracy", "motif_accuracy"):
+        assert rows["text+style"][name].value == 1.0
         assert rows["text+style"][name].count == 9
-    assert rows[CEILING]["iou"].value == rows[CEILING]["host_accuracy"].value == 1.0
+    assert rows["text+style"]["repeat_error"].value == 0.0
+    assert 0.8 < rows[CEILING]["iou"].value < 1.0 == rows[CEILING]["host_accuracy"].value
     assert rows["sentence, short"]["iou"].value < 0.7
     assert rows[FLOOR]["host_accuracy"].value == 1.0
     assert rows[FLOOR]["motif_accuracy"].value < rows[CEILING]["motif_accuracy"].value
@@ -147,7 +148,6 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
     assert "vazo" in report.format_confusion(evaluation, result)
 
 
-def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
 def test_held_out_phrasings_are_what_is_changed_in_their_split(monkeypatch, motif_data):
     evaluation = evaluated(monkeypatch, motif_data, FULL_WORDS)
     asked, ball = [], obedient(motif_data, "val")
@@ -160,6 +160,7 @@ def test_held_out_phrasings_are_what_is_changed_in_their_split(monkeypatch, moti
         assert " zeminli, " in prompt.style
 
 
+def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
     evaluation = evaluated(monkeypatch, mesh_data)
     assert evaluation.library is None
     result = evaluation.split("val")
