@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from otuken_jax import metrics, metrics_frechet
 from otuken_jax.conventions import CANONICAL_SIZE
+from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.errors import UserError
 from otuken_jax.evaluation.examples import Example, Volume
 from otuken_jax.evaluation.library import MAX_REPEATS, Candidates
@@ -40,6 +41,9 @@ def measure(made: Volume, example: Example, candidates: Candidates | None, seed:
     if example.has_colors:
         errors = np.abs(made.colors_at(example.surface.points) - example.colors)
         figures["color_error"] = float(errors.mean())
+        painted = is_painted(example)
+        if painted.any():
+            figures["color_error_ornament"] = float(errors[painted].mean())
     if candidates is None:
         return Measured(figures, cloud.points, None)
     host = candidates.hosts.nearest(made.occupancy)
@@ -55,6 +59,19 @@ def measure(made: Volume, example: Example, candidates: Candidates | None, seed:
     repeats = candidates.nearest_repeats(made.occupancy)
     error = NAN if repeats is None else float(abs(repeats - candidates.right_repeats))
     return Measured(figures | ornament | {"repeat_error": error}, cloud.points, host)
+
+
+def is_painted(example: Example) -> Bool[np.ndarray, " n"]:
+    """Which of a record's points have the colour of the ornament, not of the ground."""
+    recipe = example.recipe
+    if recipe is None or recipe.motif is None:
+        return np.zeros(len(example.colors), bool)
+    palette = STYLES[recipe.style].palettes[recipe.palette]
+    ground, motif = (
+        np.abs(example.colors - np.float32(color.rgb)).sum(axis=1)
+        for color in (palette.ground, palette.motif)
+    )
+    return motif < ground
 
 
 def surface_cloud(made: Volume, count: int, seed: int) -> tuple[Cloud, bool]:
@@ -133,6 +150,7 @@ def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]
     grid = f"{resolution}^3 voxels of the domain [-1, 1]^3"
     cloud = {"scale": domain, "points": points, "reduction": "mean over shapes"}
     voxels = {"scale": grid, "reduction": "mean over shapes"}
+    color = cloud | {"scale": "sRGB in 0..1"}
     sets = {"scale": "centred, largest radius 1", "reduction": "over the set of shapes"}
     band = voxels | {"scale": f"{grid}, in the ornament band alone"}
     sampled = "between points drawn on the mesh and the record's own points; an empty field counts "
@@ -156,13 +174,13 @@ def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]
             "scale": "0 or 1",
             "reduction": "mean over shapes",
         },
-        "color_error": {
+        "color_error": color
+        | {
             "what": "mean absolute error of the three sRGB channels at the record's points; shapes "
-            "that have colours",
-            "scale": "sRGB in 0..1",
-            "points": points,
-            "reduction": "mean over shapes",
+            "that have colours"
         },
+        "color_error_ornament": color
+        | {"what": "the same at the points that have the ornament's colour; ornamented recipes"},
         "host_accuracy": voxels | {"what": "nearest by IoU among the same recipe on every host"},
         "motif_accuracy": band | {"what": "nearest by band IoU among the recipe with every motif"},
         "band_iou_right": band | {"what": "band IoU with the right motif"},

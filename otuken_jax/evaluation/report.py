@@ -37,6 +37,7 @@ ORNAMENT = {
     "band_iou_right": "band IoU right",
     "band_iou_wrong": "band IoU wrong",
     "repeat_error": "repeat error",
+    "color_error_ornament": "ornament's colour error",
 }
 PICTURE_SIZE = 384
 Responses = dict[str, dict[str, Estimate]]

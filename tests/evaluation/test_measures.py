@@ -72,6 +72,18 @@ def test_color_error_is_the_mean_over_channels():
     assert np.isnan(measure(green, colorless, None, 0).figures["color_error"])
 
 
+def test_the_color_error_of_the_ornament_is_apart():
+    """All in the ground's colour: no error there, and the palette's whole contrast on the motif."""
+    example, truth = motif_example(RECIPE)
+    palette = STYLES["iznik"].palettes[0]
+    plain = Volume(truth.field, np.broadcast_to(np.float32(palette.ground.rgb), (R, R, R, 3)))
+    figures = measure(plain, example, None, 0).figures
+    contrast = np.abs(np.subtract(palette.ground.rgb, palette.motif.rgb)).mean()
+    np.testing.assert_allclose(figures["color_error_ornament"], contrast, rtol=1e-5)
+    assert figures["color_error"] < 0.5 * contrast
+    assert "color_error_ornament" not in measure(plain, ball_example(0.8), None, 0).figures
+
+
 def test_nothing_made_is_the_worst_and_finite():
     empty = Volume(np.full((R, R, R), -1.0, np.float32), ball(0.8).colors)
     figures = measure(empty, ball_example(0.8), None, 0).figures
