@@ -8,13 +8,16 @@ python -m otuken_jax.motifs captions --count 300 --seed 0 --out docs/captions.md
 """
 
 import argparse
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from otuken_jax.errors import Parser, UserError, run_command
 
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
+CHOICE, MORE = 100, 6  # shapes that a caption may be of; so many the next one cannot be of
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -129,24 +132,48 @@ def build(arguments: argparse.Namespace) -> None:
 
 
 def captions_page(count: int, seed: int) -> str:
-    """Captions of `count` random shapes of the library, as Markdown, each kind in turn.
+    """`count` captions of shapes of the library, as Markdown, from each template in turn.
 
-    Every other one of a kind is phrased as in the split `heldout_phrasing`.
+    Those for plain objects, which say little, have one turn; full ones and those of the form, which
+    say most, have twice as many. Of some random shapes each takes the one whose words were said
+    least, in the form least said.
     """
-    from otuken_jax.data.motifs.captions import captions, style_text
-    from otuken_jax.data.motifs.recipes import hold_out, sample_recipes
+    from otuken_jax.data.motifs.captions import LONGEST, described, fill
+    from otuken_jax.data.motifs.phrases import ASCII, CAPTIONS, ENGLISH, STYLE_TEXT
+    from otuken_jax.data.motifs.recipes import HOSTS, hold_out, sample_recipes
 
-    recipes = sample_recipes(count, seed, hold_out(seed))["train"]
-    lines: dict[str, list[str]] = {}
-    for i, recipe in enumerate(recipes):
-        heldout = i // 9 % 2 == 1
-        words = captions(recipe, heldout=heldout)
-        words["style_text"] = style_text(recipe, heldout=heldout)
-        kind = list(words)[i % len(words)]
-        lines.setdefault(kind, []).append(f"- {words[kind]}")
+    recipes = sample_recipes(MORE * count + CHOICE, seed, hold_out(seed))["train"]
+    shapes = {
+        plain: [described(recipe) for recipe in recipes if (recipe.motif is None) == plain]
+        for plain in (False, True)
+    }
+    kinds = {**CAPTIONS, "style_text": STYLE_TEXT}
+    order = [*kinds, "full", "host"]
+    lines: dict[str, list[str]] = {kind: [] for kind in kinds}
+    said: Counter[tuple[str, str, str]] = Counter()
+    for i in range(count):
+        kind = order[i % len(order)]
+        templates = [*kinds[kind].usual, *kinds[kind].heldout]
+        if len(lines[kind]) >= len(templates):
+            templates = [template for template in templates if "{plain" not in template]
+        template = templates[len(lines[kind]) % len(templates)]
+        slots = set(re.findall(r"\{(\w+)", template))
+        slots |= {"motif", "color", "technique"} if "layout" in slots else set()
+        language = kind if kind in (ASCII, ENGLISH) else ""
+        choice = []
+        pool = shapes["{plain" in template]
+        for values in (pool[j % len(pool)] for j in range(MORE * i, MORE * i + CHOICE)):
+            levels = zip("abc", HOSTS[values["host"]].form, strict=True)
+            form = {k: min(three, key=lambda w: said[language, k, w]) for k, three in levels}
+            choice.append(values | form)
+        choice.sort(key=lambda v: -sum(0.2 ** said[language, s, v[s]] for s in v if s in slots))
+        texts = ((fill(template, kind, values), values) for values in choice)
+        text, values = next((t, v) for t, v in texts if t and len(t.encode()) <= LONGEST)
+        said.update((language, slot, word) for slot, word in values.items() if slot in slots)
+        lines[kind].append(f"- {text}")
     command = f"python -m otuken_jax.motifs captions --count {count} --seed {seed}"
     sections = [f"# Betimlemeler / Captions\n\nBy `{command}`; see `otuken_jax.data.motifs`."]
-    sections += [f"## {kind}\n\n" + "\n".join(texts) for kind, texts in lines.items()]
+    sections += [f"## {kind}\n\n" + "\n".join(texts) for kind, texts in lines.items() if texts]
     return "\n\n".join(sections) + "\n"
 
 

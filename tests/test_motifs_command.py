@@ -1,12 +1,19 @@
 """The motif library's command line."""
 
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from otuken_jax import motifs
+from otuken_jax.data.motifs.captions import COLORS
+from otuken_jax.data.motifs.english import without_articles
 from otuken_jax.data.motifs.fields import MOTIFS
+from otuken_jax.data.motifs.hosts import HOSTS
+from otuken_jax.data.motifs.phrases import ASCII, CAPTIONS, STYLE_TEXT, TECHNIQUES
+from otuken_jax.data.motifs.styles import STYLES
+from otuken_jax.data.text import FOLDING
 from otuken_jax.errors import UserError
 
 
@@ -55,6 +62,18 @@ def test_the_page_of_captions_is_up_to_date(tmp_path):
     page = out.read_text(encoding="utf-8")
     assert sum(line.startswith("- ") for line in page.splitlines()) == 300
     assert page.count("## ") == 9  # eight kinds, and the style text
+    for noun in (*MOTIFS.values(), *HOSTS.values(), *STYLES.values()):
+        assert noun.name in page
+    words = [word for host in HOSTS.values() for levels in host.form for word in levels]
+    words += [*COLORS, *(turkish for turkish, _ in TECHNIQUES.values()), "bordür", "madalyon"]
+    assert [word for word in words if word not in page] == []
+    lines = [without_articles(line.removeprefix("- ")) for line in page.splitlines()]
+    for kind, phrasings in {**CAPTIONS, "style_text": STYLE_TEXT}.items():
+        for template in (*phrasings.usual, *phrasings.heldout):
+            said = re.escape(re.sub(r"\{plain:(\w+)\}", r"\1", template))
+            shape = re.sub(r"\\\{.*?\\\}", ".+", said)
+            shape = shape.translate(str.maketrans(FOLDING)) if kind == ASCII else shape
+            assert any(re.fullmatch(shape, line) for line in lines), template
     docs = Path(__file__).parents[1] / "docs" / "captions.md"
     assert page == docs.read_text(encoding="utf-8")
     with pytest.raises(UserError, match="--count is 0"):
