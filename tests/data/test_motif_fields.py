@@ -20,9 +20,12 @@ def test_a_motif_is_a_distance_that_wraps(name):
     u, v = cell(64)
     field = motif_field(name, u, v)
     assert field.dtype == np.float32
-    slope = np.hypot(*np.gradient(motif_field(name, *cell(128)), 2 / 128))
-    near = np.abs(motif_field(name, *cell(128))) < 0.06  # farther in, strokes have middle lines
+    fine = motif_field(name, *cell(128))
+    slope = np.hypot(*np.gradient(fine, 2 / 128))
+    near = np.abs(fine) < 0.06  # farther in, strokes have middle lines
     assert np.median(slope[near]) == pytest.approx(1, abs=0.05)
+    hairlines = (np.abs(fine) < 0.01) & (slope < 0.4)  # the field barely comes up to the outline
+    assert hairlines.sum() < 12
     np.testing.assert_allclose(motif_field(name, u + 2, v), field, atol=1e-5)
     assert 0.25 < (field < 0).mean() < 0.65
 
@@ -61,4 +64,4 @@ def test_the_motifs_of_the_quickstart_have_not_moved():
     """Its measured table is about these outlines, in this order."""
     bits = [motif_field(name, *cell(48)) < 0 for name in quickstart.MOTIFS]
     digest = hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()
-    assert digest == "882bb5a655c1607c228ad828c07ed78f27b110ed54bf457cbb8ff0ece8abcc72"
+    assert digest == "38127b22f3402ebe527f6c9fdfa6b8714b5a9bd0a04380dac889a9440966b095"

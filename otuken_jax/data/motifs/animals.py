@@ -33,17 +33,16 @@ def _kecitamga(u: Field, v: Field) -> Field:
 
 def _ciftkartal(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    body = blob(s, v, "-.1,.3 .1,.32 .26,.0 .2,-.34 .0,-.5 -.1,-.5")
+    body = blob(s, v, "-.1,.3 .1,.32 .24,.0 .2,-.34 .0,-.5 -.1,-.5")
     neck = taper(s, v, curve("0.06,.2 .1,.46 .22,.7"), (0.3, 0.24, 0.3))
     beak = polygon(s, v, path(".2,.92 .4,.86 .62,.6 .58,.5 .42,.58 .2,.58"))
-    wing = taper(s, v, curve(".16,.1 .46,.22 .7,.3 .86,.62"), (0.3, 0.3, 0.26, 0.14))
+    wing = taper(s, v, curve(".16,.1 .46,.18 .68,.26 .82,.6"), (0.3, 0.3, 0.26, 0.16))
     feathers = union(
-        taper(s, v, path(".84,.4 .88,-.5"), (0.24, 0.18)),
-        taper(s, v, path(".58,.24 .6,-.46"), (0.2, 0.18)),
+        taper(s, v, path(".81,.4 .82,-.5"), (0.22, 0.18)),
+        taper(s, v, path(".5,.14 .5,-.4"), (0.2, 0.18)),
     )
     tail = polygon(s, v, path("0,-.36 .12,-.4 .46,-.92 .2,-.84 0,-.94"))
-    leg = stroke(s, v, path(".16,-.3 .4,-.56"), 0.18)
-    return union(body, neck, beak, wing, feathers, tail, leg)
+    return union(body, neck, beak, wing, feathers, tail)
 
 
 def _aslan(u: Field, v: Field) -> Field:

@@ -7,7 +7,7 @@ import numpy as np
 from otuken_jax.data.motifs.drawing import (
     Field,
     Motif,
-    cut,
+    interlaced,
     stroke,
     union,
 )
@@ -35,14 +35,16 @@ def _meandr(u: Field, v: Field) -> Field:
 
 
 def _orgu(u: Field, v: Field) -> Field:
-    x = np.linspace(-1.3, 1.3, 79)
+    x = np.linspace(-1.5, 1.5, 91)  # a strand comes round in 3, the braid in 1
     under, over = np.full(u.shape, np.inf), np.full(u.shape, np.inf)
     for phase in (0.0, 2 * np.pi / 3, 4 * np.pi / 3):
-        strand = stroke(u, v, list(zip(x, 0.6 * np.sin(np.pi * x + phase), strict=True)), 0.26)
-        rising = np.sin(2 * (np.pi * u + phase)) < 0  # over the others on its way to the middle
-        over = np.where(rising, union(over, strand), over)
-        under = np.where(rising, under, union(under, strand))
-    return union(over, cut(under, over - 0.12))
+        strand = stroke(
+            u, v, list(zip(x, 0.62 * np.sin(2 * np.pi / 3 * x + phase), strict=True)), 0.3
+        )
+        inwards = np.sin(2 * (2 * np.pi / 3 * u + phase)) < 0  # over the others to the middle
+        over = np.where(inwards, union(over, strand), over)
+        under = np.where(inwards, under, union(under, strand))
+    return interlaced(over, under, 0.12)
 
 
 BORDERS: dict[str, Motif] = {

@@ -120,6 +120,11 @@ def cut(a: Field, b: Field) -> Field:
     return np.maximum(a, -b)
 
 
+def interlaced(over: Field, under: Field, gap: Number) -> Field:
+    """Two strands, the lower one broken off `gap` beside the upper."""
+    return union(over, cut(under, over - gap))
+
+
 def turned(u: Field, v: Field, degrees: Number) -> tuple[Field, Field]:
     """Coordinates in which an upright drawing leans to the right by `degrees`."""
     sin, cos = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))

@@ -22,6 +22,7 @@ from otuken_jax.data.motifs.symbols import SYMBOLS
 TABLE_SIZE = 256
 MARGIN = 64  # pixels round the cell; distances are true up to half a chart unit
 ROUNDING = 0.08  # radius of the sharpest tip, chart units
+SEAM = 0.03  # widest gap that is closed: a hairline, half a voxel of a 64^3 grid
 # The splits count by this order: the motifs of the compact library first, new ones last.
 FIRST = [
     "lale",
@@ -56,7 +57,8 @@ def _pixel_distance(inside: Bool[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]
 def _table(name: str) -> Float[np.ndarray, "n n"]:
     """Signed distance on pixel centres [u, v], from the outline's sign, periodic in u.
 
-    Opening rounds off the tips narrower than a voxel, which would come out as loose specks.
+    Opening rounds off the tips narrower than a voxel, which would come out as loose specks; closing
+    fills the hairlines between parts that almost touch.
     """
     c = (np.arange(TABLE_SIZE) + 0.5) * (2 / TABLE_SIZE) - 1
     inside = MOTIFS[name].outline(*np.meshgrid(c, c, indexing="ij")) < 0
@@ -64,6 +66,8 @@ def _table(name: str) -> Float[np.ndarray, "n n"]:
     inside = np.pad(inside, ((0, 0), (MARGIN, MARGIN)), mode="edge")
     rounding = ROUNDING * TABLE_SIZE / 2
     inside = _pixel_distance(_pixel_distance(inside) < -rounding) < rounding
+    seam = SEAM / 2 * TABLE_SIZE / 2
+    inside = _pixel_distance(_pixel_distance(inside) < seam) < -seam
     smooth = gaussian_filter(_pixel_distance(inside), 1.5)  # takes the pixel steps off the outline
     cell = slice(MARGIN, MARGIN + TABLE_SIZE)
     return (smooth[cell, cell] * (2 / TABLE_SIZE)).astype(np.float32)

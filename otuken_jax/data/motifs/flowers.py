@@ -5,7 +5,6 @@ import numpy as np
 from otuken_jax.data.motifs.drawing import (
     Field,
     Motif,
-    arc,
     blob,
     both,
     curve,
@@ -210,11 +209,11 @@ def _gonca(u: Field, v: Field) -> Field:
 
 def _lotus(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    centre = petal(u, v, -0.42, 0.86, 0.24)
-    second = petal(*turned(s - 0.12, v + 0.42, 36), 0.1, 1.16, 0.17)
-    third = petal(*turned(s - 0.16, v + 0.46, 72), 0.1, 0.84, 0.15)
-    base = stroke(u, v, arc((0, 0.1), 0.8, 228, 312), 0.2)
-    return union(centre, second, third, base)
+    inner = taper(s, v, curve(".06,-.5 .4,-.25 .54,.16 .5,.66", 8), (0.24, 0.28, 0.26, 0.06))
+    outer = taper(s, v, curve(".1,-.56 .58,-.5 .81,-.16 .84,.22", 8), (0.22, 0.26, 0.24, 0.06))
+    base = taper(s, v, curve("0,-.9 .3,-.88 .56,-.78", 8), (0.2, 0.2, 0.14))
+    flower = union(petal(u, v, -0.5, 0.94, 0.26), inner, outer)
+    return union(flower, base, box_distance(u, v + 0.68, 0.14, 0.24))
 
 
 FLOWERS: dict[str, Motif] = {

@@ -9,6 +9,7 @@ from otuken_jax.data.motifs.drawing import (
     curve,
     cut,
     disc,
+    interlaced,
     path,
     polygon,
     sector,
@@ -57,12 +58,15 @@ def _hacvari(u: Field, v: Field) -> Field:
 
 
 def _girih(u: Field, v: Field) -> Field:
-    x, y = np.abs(u), np.abs(v)
-    field = np.full(u.shape, np.inf)
-    for a, b in ((x, y), (y, x)):
-        rising, falling = stroke(a, b, path("1,0 -1,1"), 0.18), stroke(a, b, path("-1,0 1,1"), 0.18)
-        field = union(field, rising, falling, disc(a, b, 0, 0.66, 0.13))
-    return field
+    wave = path("-1.3,-.3 -.58,.42 .58,.42 1.3,-.3")
+    upper, lower = stroke(u, v, wave, 0.3), stroke(u, -v, wave, 0.3)
+    right, left = stroke(v, u, wave, 0.3), stroke(v, -u, wave, 0.3)
+    # Each strand goes over and under in turn: at the sides, above and below, in the middle.
+    where = [np.abs(u) > 0.71, np.abs(v) > 0.71, u * v > 0]
+    lying, standing = union(upper, lower), union(right, left)
+    over = [np.where(u > 0, lower, upper), np.where(v > 0, right, left), lying]
+    under = [np.where(u > 0, upper, lower), np.where(v > 0, left, right), standing]
+    return interlaced(np.select(where, over, standing), np.select(where, under, lying), 0.1)
 
 
 def _petek(u: Field, v: Field) -> Field:
@@ -152,10 +156,9 @@ GEOMETRIC: dict[str, Motif] = {
         "girih",
         "strapwork (girih)",
         "geometrik",
-        "Bir noktadan ışıyıp düğümlenen şeritler: sonsuz örgü.",
-        "Straps that radiate, meet and cross: a net without end.",
+        "Birbirinin altından ve üstünden geçen şeritler: sonsuz örgü.",
+        "Straps that pass over and under each other: a net without end.",
         _girih,
-        lattice=True,
     ),
     "petek": Motif(
         "petek",

@@ -30,7 +30,9 @@ def _hilal(u: Field, v: Field) -> Field:
 
 
 def _cintemani(u: Field, v: Field) -> Field:
-    return union(disc(u, v, 0.0, 0.47, 0.4), disc(np.abs(u), v, 0.5, -0.42, 0.4))
+    s = np.abs(u)
+    balls = union(disc(u, v, 0.0, 0.5, 0.42), disc(s, v, 0.5, -0.46, 0.42))
+    return cut(balls, union(disc(u, v, 0.0, 0.58, 0.17), disc(s, v, 0.5, -0.38, 0.17)))
 
 
 def _carkifelek(u: Field, v: Field) -> Field:
@@ -44,7 +46,7 @@ def _bulut(u: Field, v: Field) -> Field:
     field = taper(u, v, wave, (0.2, 0.3, 0.36, 0.3, 0.2))
     for sign in (1, -1):
         a, b = sign * u, sign * v
-        curl = stroke(a, b, curve(".6,.34 .36,.24 .44,.0"), 0.19)
+        curl = stroke(a, b, curve(".6,.34 .37,.26 .41,.06"), 0.19)
         puff = taper(a, b, curve("-.3,.3 -.1,.62 .2,.66 .34,.86"), (0.3, 0.24, 0.06))
         field = union(field, curl, puff)
     return field
@@ -92,14 +94,21 @@ def _kufi(u: Field, v: Field) -> Field:
 
 
 def _tugra(u: Field, v: Field) -> Field:
-    heights = ((-0.02, 0.88), (0.3, 0.8), (0.62, 0.72))
-    shafts = union(*(stroke(u, v, [(x, -0.3), (x, top)], 0.17) for x, top in heights))
-    loop = stroke(
-        u, v, curve("-.02,.3 -.4,.5 -.84,.3 -.88,-.14 -.5,-.36 .2,-.32 .6,-.3 .9,-.12"), 0.17
+    heights = ((-0.2, 0.9), (0.11, 0.8), (0.42, 0.7))
+    shafts = union(*(stroke(u, v, [(x, -0.5), (x, top)], 0.17) for x, top in heights))
+    lines = union(
+        *(
+            stroke(u, v, curve(line, 8), 0.17)
+            for line in (
+                "-.2,-.4 -.6,-.38 -.83,-.06 -.77,.32 -.5,.5 -.2,.5",
+                "-.2,-.1 -.44,-.1 -.56,.06 -.44,.22 -.2,.22",
+                ".42,.24 .62,.26 .84,.1",
+                ".42,-.1 .62,-.1 .84,-.26",
+            )
+        )
     )
-    inner = stroke(u, v, curve("-.02,.0 -.3,.16 -.52,.06 -.5,-.1"), 0.17)
-    base = blob(u, v, "-.4,-.56 .1,-.5 .5,-.54 .62,-.74 .3,-.92 -.2,-.92 -.5,-.76")
-    return union(shafts, loop, inner, base)
+    base = blob(u, v, "-.5,-.66 -.2,-.5 .2,-.5 .6,-.46 .66,-.68 .4,-.9 -.1,-.93 -.44,-.86")
+    return union(shafts, lines, base)
 
 
 def _im(u: Field, v: Field) -> Field:
@@ -144,8 +153,8 @@ SYMBOLS: dict[str, Motif] = {
         "çintemani",
         "chintamani",
         "sembol",
-        "Üç benek: güç, saltanat ve uğur.",
-        "Three spots: power, rule and luck.",
+        "Hilal gözlü üç benek: güç, saltanat ve uğur.",
+        "Three spots with a crescent in each: power, rule and luck.",
         _cintemani,
     ),
     "carkifelek": Motif(
