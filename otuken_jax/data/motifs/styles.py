@@ -98,6 +98,7 @@ STYLES: dict[str, Style] = {
         stroke=0.0,
         english="Anatolian kilim",
         techniques=("color",),
+        steps=8,  # woven
     ),
     "barok": Style(
         "Osmanlı barok",
