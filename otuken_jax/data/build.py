@@ -158,6 +158,7 @@ def build_motif_dataset(
         num_shapes,
         seed,
         holdout,
+        resolution=resolution,
         num_val=num_val,
         num_heldout_pairs=num_heldout,
         num_heldout_styles=num_heldout_styles,

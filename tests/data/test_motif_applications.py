@@ -1,11 +1,14 @@
 """Techniques, layouts, and the table of what goes together."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_opening
 from skimage.measure import label
 
+from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
@@ -14,11 +17,14 @@ from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields, samp
 from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.data.motifs.table import (
     FINE,
+    NEVER,
     PIERCED_HOSTS,
     STYLE_HOSTS,
     STYLE_MOTIFS,
     allowed,
     is_pierceable,
+    layouts_of,
+    styles_of,
 )
 from otuken_jax.errors import UserError
 
@@ -35,6 +41,23 @@ def test_the_table_is_about_the_library():
     assert {t for style in STYLES.values() for t in style.techniques} == set(TECHNIQUES)
     assert not any(allowed("balbal", "lale", style) for style in STYLES)
     assert allowed("vazo", "lale", "iznik")
+    for host, motif in (
+        ("mihrap", "aslan"),
+        ("kandil", "ciftkartal"),
+        ("rahle", "balik"),
+        ("migfer", "mukarnas"),
+        ("kase", "turkucgen"),
+        ("minare", "tugra"),
+        ("migfer", "sebeke"),
+    ):
+        assert not styles_of(host, motif), (host, motif)
+    assert allowed("tackapi", "ciftkartal", "selcuklu")  # as in Divriği
+    used = [p for p in product(HOSTS, MOTIFS) if styles_of(*p)]
+    assert [set(names) for names in zip(*used, strict=True)] == [set(HOSTS), set(MOTIFS)]
+    for hosts, motifs, reason in NEVER:
+        assert reason
+        assert set(hosts.split()) <= set(HOSTS)
+        assert set(motifs.split()) <= set(MOTIFS)
 
 
 def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
@@ -44,6 +67,8 @@ def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
     assert {r.layout for r in ornamented} == set(LAYOUTS)
     assert {r.technique for r in ornamented} == {None, *TECHNIQUES}
     assert {r.style for r in ornamented} == set(STYLES)
+    coarse = sample_recipes(200, 0, hold_out(0), resolution=32)["train"]
+    assert {r.layout for r in coarse} == {"row", "medallion"}
     assert not any(r.technique == "color" for r in splits["val"] + splits["heldout_pairs"])
     odd = {"hosts": ["bengutas"], "motifs": ["karanfil", "goz"], "styles": ["barok"]}
     free = sample_recipes(10, 0, hold_out(0, **odd))["train"]
@@ -128,3 +153,23 @@ def test_motifs_of_half_size_cells_survive_sixteen_voxels():
         fine, coarse = (motif_field(name, *cell(size)) < 0 for size in (240, 15))
         agreement = (np.kron(coarse, np.ones((16, 16), bool)) == fine).mean()
         assert agreement > 0.87, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", [TILE, VASE], ids=["tile", "vase"])
+def test_strokes_are_two_voxels_wide(plain):
+    """Of the ornament's voxels at 64^3, how many lie in no 2x2x2 block of the solid.
+
+    A row's strokes and tips are as good as all two voxels wide, those of cells of half the size
+    for the greater part; `table.SMALL_CELLS` keeps the latter off coarser grids.
+    """
+    points = grid_points(64).reshape(-1, 3)
+    host = Shape(plain, 32).host(points)
+    bounds = {"row": 0.05, "medallion": 0.1, "border": 0.26, "allover": 0.26}
+    for motif in MOTIFS:
+        for layout in ["row", *layouts_of(motif, 64)]:
+            s = Shape(replace(plain, motif=motif, layout=layout), 32).ornament(host)
+            solid, bare = ((a < 0).reshape(64, 64, 64) for a in (s.sdf, s.host_sdf))
+            ornament = solid & ~bare
+            thin = ornament & ~binary_opening(solid, np.ones((2, 2, 2)))
+            assert thin.sum() < bounds[layout] * ornament.sum(), (motif, layout)

@@ -138,6 +138,7 @@ def sample_recipes(
     seed: int,
     holdout: Holdout,
     *,
+    resolution: int = 64,
     num_val: int = 0,
     num_heldout_pairs: int = 0,
     num_heldout_styles: int = 0,
@@ -151,8 +152,8 @@ def sample_recipes(
     that no other has. Pairs and styles are drawn in turn, so each is equally frequent.
 
     In a free selection each ornament is as its style has it. Otherwise techniques and layouts vary
-    too, except that only `train` has ornaments in colour alone, whose shape tells nothing of their
-    motif.
+    too, as far as a grid of resolution^3 shows them, except that only `train` has ornaments in
+    colour alone, whose shape tells nothing of their motif.
 
     Raises:
         UserError: a split has nothing to show.
@@ -162,7 +163,7 @@ def sample_recipes(
     num_plain = round(PLAIN_FRACTION * num_shapes)
     plain = [(host, None) for host in dict.fromkeys(host for host, _ in known + held)]
     in_unseen = [p for p in known if unseen and (free or set(styles_of(*p)) & set(unseen))]
-    draw = partial(_draw, rng, styles=styles, free=free, val_forms=False)
+    draw = partial(_draw, rng, styles=styles, free=free, val_forms=False, resolution=resolution)
     train = draw(known, count=num_shapes - num_plain)
     train += draw(plain, count=num_plain)
     splits = {
@@ -194,6 +195,7 @@ def _draw(
     free: bool,
     count: int,
     val_forms: bool,
+    resolution: int,
     in_color: bool = True,
 ) -> list[Recipe]:
     """`count` recipes that go round the pairs, and round the styles, in shuffled order."""
@@ -230,15 +232,17 @@ def _draw(
                 forms[rng.integers(len(forms))],
                 int(rng.integers(2**31)),
             )
-            recipes.append(recipe if free or not motif else _apply(rng, recipe, in_color))
+            if motif and not free:
+                recipe = _apply(rng, recipe, resolution, in_color=in_color)
+            recipes.append(recipe)
     return recipes
 
 
-def _apply(rng: np.random.Generator, recipe: Recipe, in_color: bool) -> Recipe:
+def _apply(rng: np.random.Generator, recipe: Recipe, resolution: int, *, in_color: bool) -> Recipe:
     """The recipe with a technique and a layout that the table allows, often the usual ones."""
     techniques = techniques_of(recipe.host, recipe.motif, recipe.style)
     techniques = [name for name in techniques if in_color or name != "color"]
-    layouts = layouts_of(recipe.motif)
+    layouts = layouts_of(recipe.motif, resolution)
     technique, layout = None, "row"
     if techniques and rng.random() < VARIED:
         technique = techniques[rng.integers(len(techniques))]

@@ -60,8 +60,29 @@ STYLE_MOTIFS = {
     "tarak bukagi sandik cengel ejder im baklava suyolu meandr muhur yildiz8 carkifelek",
 }
 HOST_ONLY = {"nazarboncuk": ("goz",)}  # hosts that carry nothing else
+# Pairs that no style makes, though it has both: hosts, motifs, and why.
+NEVER = (
+    (
+        "mihrap minare kubbe kandil rahle sanduka",
+        "aslan geyik balik bozkurt kecitamga ciftkartal ejder",
+        "no living beings where people pray, nor beside the Book and the dead",
+    ),
+    (
+        "cini kase samdan buhurdan kandil ibrik rahle sanduka migfer",
+        "mukarnas",
+        "its tiers carry a vault, a cornice or a capital",
+    ),
+    (
+        "cini kase kandil rahle mezartasi sanduka",
+        "turkucgen",
+        "the belt stands between a square room and its dome",
+    ),
+    ("minare kubbe mihrap mezartasi", "tugra", "the sultan signs for this world"),
+    ("kase tabak surahi migfer samdan ibrik", "sebeke", "a grille lets light or air through"),
+)
 STONES = ("balbal", "tasbaba", "bengutas", "kocmezar", "ahlat", "mezartasi")  # never painted alone
 PIERCED_HOSTS = ("cini", "kandil", "buhurdan")  # thin enough to cut through
+SMALL_CELLS = 64  # coarsest grid that shows cells of half the size
 # Too fine for cells of half the size.
 FINE = [
     "girih",
@@ -98,6 +119,7 @@ def allowed(host: str, motif: str, style: str) -> bool:
         host in STYLE_HOSTS[style].split()
         and motif in STYLE_MOTIFS[style].split()
         and motif in HOST_ONLY.get(host, (motif,))
+        and not any(host in hosts.split() and motif in motifs.split() for hosts, motifs, _ in NEVER)
     )
 
 
@@ -121,10 +143,10 @@ def techniques_of(host: str, motif: str, style: str) -> list[str]:
     return names
 
 
-def layouts_of(motif: str) -> list[str]:
-    """Layouts for the motif besides one row."""
+def layouts_of(motif: str, resolution: int) -> list[str]:
+    """Layouts for the motif besides one row, on a grid of resolution^3."""
     running = MOTIFS[motif].group == "bordur" or MOTIFS[motif].lattice
-    small = [] if motif in FINE else ["border", "allover"]
+    small = [] if motif in FINE or resolution < SMALL_CELLS else ["border", "allover"]
     return small + ([] if running else ["medallion"])
 
 
