@@ -2,6 +2,7 @@
 
 python -m otuken_jax.motifs list
 python -m otuken_jax.motifs render lale --host vazo --style iznik --out lale.png
+python -m otuken_jax.motifs render vazo
 python -m otuken_jax.motifs build --count 1000 --resolution 64 --seed 0 --out data --meshes glb
 python -m otuken_jax.motifs sheets --out docs
 python -m otuken_jax.motifs captions --count 300 --seed 0 --out docs/captions.md
@@ -25,9 +26,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names of all motifs, hosts and styles")
 
-    render = commands.add_parser("render", help="a picture of a motif, flat or on a host")
+    render = commands.add_parser(
+        "render", help="a picture of a motif, flat or on a host, or of a plain host"
+    )
     add = render.add_argument
-    add("name", help="a motif of `list`")
+    add("name", help="a motif of `list`, or an object without ornament")
     add("--host", help="put it on this object")
     add("--style", help="in this style (default: the first that puts the motif on the host)")
     add("--technique", help="relief, engraving, color or pierced (default: the style's own)")
@@ -46,7 +49,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--workers", type=int, help="processes (default: one per CPU; 0: none)")
     add("--meshes", help="also write every shape as glb, obj, stl or ply")
 
-    sheets = commands.add_parser("sheets", help="motifs.md with a contact sheet of every group")
+    sheets = commands.add_parser("sheets", help="motifs.md with contact sheets of motifs and hosts")
     sheets.add_argument("--out", default="docs", help="folder (default docs)")
 
     captions = commands.add_parser("captions", help="captions of random shapes, by kind")
@@ -78,27 +81,36 @@ def print_library() -> None:
 
 
 def render(arguments: argparse.Namespace) -> Path:
-    """Draws a motif; UserError for a name that the library lacks."""
+    """Draws a motif or a plain host; UserError for a name that the library lacks."""
     from otuken_jax.data.motifs.fields import MOTIFS
+    from otuken_jax.data.motifs.hosts import HOSTS
     from otuken_jax.data.motifs.shapes import solid_mesh
-    from otuken_jax.data.motifs.sheets import flat_picture, recipe_of
+    from otuken_jax.data.motifs.sheets import flat_picture, plain_recipe, recipe_of
     from otuken_jax.geometry.render import render_mesh, save_png
 
-    if arguments.name not in MOTIFS:
-        raise UserError(f"no motif {arguments.name!r}; `list` shows all {len(MOTIFS)}")
-    out = Path(arguments.out or f"{arguments.name}.png")
-    if arguments.host is None:
-        save_png(flat_picture(arguments.name, 512), out)
+    name, host = arguments.name, arguments.host
+    if name in HOSTS:
+        if host or arguments.style or arguments.technique:
+            raise UserError(
+                f"{name} is an object; to put a motif on it: render MOTIF --host {name}"
+            )
+        recipe = plain_recipe(name)
+    elif name not in MOTIFS:
+        raise UserError(f"no motif or object {name!r}; `list` shows all")
+    elif host is not None:
+        recipe = recipe_of(
+            name,
+            host,
+            arguments.style,
+            palette=arguments.palette,
+            technique=arguments.technique,
+            layout=arguments.layout,
+        )
+    out = Path(arguments.out or f"{name}.png")
+    if name in MOTIFS and host is None:
+        save_png(flat_picture(name, 512), out)
         return out
     _check_resolution(arguments.resolution)
-    recipe = recipe_of(
-        arguments.name,
-        arguments.host,
-        arguments.style,
-        palette=arguments.palette,
-        technique=arguments.technique,
-        layout=arguments.layout,
-    )
     mesh = solid_mesh(recipe, arguments.resolution, min(32, arguments.resolution))
     save_png(render_mesh(mesh), out)
     return out

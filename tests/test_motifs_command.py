@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from otuken_jax import motifs
+from otuken_jax.data.motifs import sheets
 from otuken_jax.data.motifs.captions import COLORS
 from otuken_jax.data.motifs.english import without_articles
 from otuken_jax.data.motifs.fields import MOTIFS
@@ -32,10 +34,26 @@ def test_render_draws_a_flat_motif(tmp_path):
     assert 0.3 < dark < 0.6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["lale", "--host", "cini"], ["cini"]])
+def test_render_draws_a_shape(tmp_path, arguments):
+    out = tmp_path / "shape.png"
+    motifs.main(["render", *arguments, "--resolution", "24", "--out", str(out)])
+    shades = Image.open(out).convert("L").getextrema()
+    assert shades[1] - shades[0] > 100
+
+
+def test_build_writes_a_data_set(tmp_path, capsys):
+    motifs.main(f"build --count 2 --resolution 16 --workers 0 --out {tmp_path}".split())
+    assert "train: 2 shapes" in capsys.readouterr().out
+    assert (tmp_path / "train.arrayrecord").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["render", "papatya"], "no motif 'papatya'"),
+        (["render", "papatya"], "no motif or object 'papatya'"),
+        (["render", "vazo", "--host", "vazo"], "render MOTIF --host vazo"),
         (["render", "lale", "--host", "kupa"], "no host 'kupa'"),
         (["render", "lale", "--host", "vazo", "--palette", "9"], "palettes 0 to 2"),
         (["build", "--count", "0", "--out", "x"], "at least 1"),
@@ -47,13 +65,24 @@ def test_mistakes_are_said_in_one_line(arguments, message):
         motifs.main(arguments)
 
 
-def test_the_sheets_show_every_motif(tmp_path):
-    motifs.main(["sheets", "--out", str(tmp_path)])
-    page = (tmp_path / "motifs.md").read_text(encoding="utf-8")
+def test_the_page_of_motifs_is_up_to_date():
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "motifs.md").read_text(encoding="utf-8")
+    assert page == sheets.motifs_page()
     assert all(motif.meaning in page and motif.meaning_english in page for motif in MOTIFS.values())
-    sheets = list((tmp_path / "motifs").glob("*.png"))
-    assert len(sheets) == 7
-    assert all(sheet.stat().st_size < 300_000 for sheet in sheets)
+    pictures = re.findall(r"\((motifs/\w+\.png)\)", page)
+    assert len(pictures) == 8
+    assert all((docs / picture).stat().st_size < 300_000 for picture in pictures)
+
+
+def test_the_sheets_show_every_motif_and_host(tmp_path, monkeypatch):
+    drawn = []
+    blank = np.zeros((sheets.PICTURE, sheets.PICTURE, 3), np.uint8)
+    monkeypatch.setattr(sheets, "host_picture", lambda name: drawn.append(name) or blank)
+    motifs.main(["sheets", "--out", str(tmp_path)])
+    assert drawn == list(HOSTS)
+    assert (tmp_path / "motifs.md").read_text(encoding="utf-8") == sheets.motifs_page()
+    assert len(list((tmp_path / "motifs").glob("*.png"))) == 8
 
 
 def test_the_page_of_captions_is_up_to_date(tmp_path):

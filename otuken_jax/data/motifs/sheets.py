@@ -1,4 +1,4 @@
-"""Pictures of the library: a motif flat or on a host, and a contact sheet of every group."""
+"""Pictures of the library: a motif flat or on a host, and contact sheets of all."""
 
 from itertools import product
 from pathlib import Path
@@ -12,13 +12,15 @@ from otuken_jax.data.motifs.drawing import GROUPS
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.shapes import solid_mesh
 from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.data.motifs.table import styles_of
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.mesh_io import write_atomic
-from otuken_jax.geometry.render import contact_sheet, save_png
+from otuken_jax.geometry.render import contact_sheet, render_mesh, save_png
 
 COLUMNS, PICTURE = 5, 190
+HOST_RESOLUTION = 64
 INK, PAPER = (27, 42, 107), (244, 241, 232)
 INTRODUCTION = """# Motifler / Motifs
 
@@ -71,19 +73,39 @@ def recipe_of(
     return Recipe(host, motif, style, palette, (1, 1, 1), 0, technique, layout)
 
 
+def plain_recipe(host: str) -> Recipe:
+    """A host without ornament, in the middle form."""
+    return Recipe(host, None, None, 0, (1, 1, 1), 0)
+
+
+def host_picture(name: str) -> UInt8[np.ndarray, "size size 3"]:
+    """A host without ornament on the contact sheet."""
+    return render_mesh(solid_mesh(plain_recipe(name), HOST_RESOLUTION, 32), PICTURE)
+
+
 def write_sheets(directory: Path) -> list[Path]:
-    """Writes motifs.md and a contact sheet of every group beside it; returns the paths."""
-    page = directory / "motifs.md"
-    paths = [page]
-    sections = [INTRODUCTION.format(count=len(MOTIFS), hosts=len(HOSTS), styles=len(STYLES))]
-    for group, (turkish, english) in GROUPS.items():
+    """Writes motifs.md and its contact sheets beside it; returns the paths."""
+    sheets = {}
+    for group in GROUPS:
         names = [name for name, motif in MOTIFS.items() if motif.group == group]
-        path = directory / "motifs" / f"{group}.png"
         images = [flat_picture(name, PICTURE) for name in names]
         captions = [f"{MOTIFS[name].name}\n{MOTIFS[name].english}" for name in names]
-        sheet = contact_sheet(images, captions, COLUMNS)
-        save_png(sheet.quantize(64, dither=Image.Dither.NONE), path)
-        paths.append(path)
+        sheets[group] = contact_sheet(images, captions, COLUMNS)
+    images = [host_picture(host) for host in HOSTS]
+    captions = [f"{host.name}\n{host.english}" for host in HOSTS.values()]
+    sheets["objeler"] = contact_sheet(images, captions, COLUMNS)
+    paths = [directory / "motifs.md"]
+    write_atomic(paths[0], motifs_page().encode())
+    for name, sheet in sheets.items():
+        paths.append(directory / "motifs" / f"{name}.png")
+        save_png(sheet.quantize(64, dither=Image.Dither.NONE), paths[-1])
+    return paths
+
+
+def motifs_page() -> str:
+    """Names and meanings of all motifs beside their pictures, the hosts, and the table of uses."""
+    sections = [INTRODUCTION.format(count=len(MOTIFS), hosts=len(HOSTS), styles=len(STYLES))]
+    for group, (turkish, english) in GROUPS.items():
         sections.append(f"\n## {turkish} / {english}\n\n![{turkish}](motifs/{group}.png)\n")
         sections.append("| ad | motif | anlam | name | meaning |\n|---|---|---|---|---|")
         sections += [
@@ -91,9 +113,9 @@ def write_sheets(directory: Path) -> list[Path]:
             for name, m in MOTIFS.items()
             if m.group == group
         ]
+    sections.append("\n## Objeler / Hosts\n\n![Objeler](motifs/objeler.png)")
     sections.append(_table_of_uses())
-    write_atomic(page, ("\n".join(sections) + "\n").encode())
-    return paths
+    return "\n".join(sections) + "\n"
 
 
 def _table_of_uses() -> str:
