@@ -69,7 +69,7 @@ def surface_terms(
     """Unweighted means over the samples with a usable surface, and the share of those.
 
     Nothing is computed while no sample's `iou` is above `weights.min_iou`; all terms are 0 then.
-    `overflow` is the share of samples whose surface did not fit its buffers.
+    `overflow` is the share of samples whose predicted or true surface did not fit its buffers.
     """
     ready = iou > weights.min_iou
 
@@ -79,7 +79,8 @@ def surface_terms(
         use = ready & made.usable & true.usable
         share = jnp.mean(use.astype(jnp.float32))
         mean = lambda x: jnp.sum(jnp.where(use, x, 0)) / jnp.maximum(jnp.sum(use), 1)  # noqa: E731
-        values = {"share": share, "overflow": jnp.mean(ready & made.overflow)}
+        overflow = ready & (made.overflow | true.overflow)
+        values = {"share": share, "overflow": jnp.mean(overflow)}
         voxels = logits.shape[-1] / 2  # in a domain unit
         if weights.chamfer or weights.normals:
             comparison = compare(made, true, weights.points, key)
