@@ -161,29 +161,57 @@ def _collect(run: _Run, captions: Path) -> None:
         raise UserError(f"{run.root} is no folder; --meshes names the folder of mesh files")
     held = read_captions(captions, run.root)
     run.rejected += held.problems
-    found: set[str] = set()
-    for folder, _, names in os.walk(run.root):
-        for name in names:
-            if Path(name).suffix.lower() not in MESH_SUFFIXES:
-                continue
-            path = os.path.relpath(os.path.join(folder, name), run.root)
-            try:
-                found.add(path_inside(run.root, path))
-            except OutsideFolder:
-                run.rejected.append((path, "a link that leads outside the folder; not opened"))
+    found = _find_meshes(run)
     for path in sorted(held.by_path.keys() - found):
-        if not (run.root / path).exists():
+        try:
+            (run.root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
             run.rejected.append((path, "captioned, but there is no such file"))
-        elif Path(path).suffix.lower() not in MESH_SUFFIXES:
-            run.rejected.append((path, f"not one of {', '.join(MESH_SUFFIXES)}"))
+        except OSError as error:
+            run.rejected.append((path, f"captioned, but cannot be read: {error.strerror}"))
+        else:
+            if Path(path).suffix.lower() not in MESH_SUFFIXES:
+                run.rejected.append((path, f"not one of {', '.join(MESH_SUFFIXES)}"))
     for path in sorted(found):
-        if not stat.S_ISREG((run.root / path).stat().st_mode):
-            run.rejected.append((path, "not a regular file"))
-            continue
         caption = held.by_path.get(path, Caption())
         run.tasks[path] = Task(str(run.root), path, caption, run.settings)
     if not run.tasks:
-        raise UserError(f"no mesh in {run.root}: there is no {', '.join(MESH_SUFFIXES)} file")
+        reasons = [f"{path}: {reason}" for path, reason in run.rejected[:3]]
+        reasons = reasons or [f"there is no {', '.join(MESH_SUFFIXES)} file"]
+        raise UserError(f"no mesh in {run.root}: {'; '.join(reasons)}")
+
+
+def _find_meshes(run: _Run) -> set[str]:
+    """Paths of the mesh files under the folder, by their own names where links lead to them."""
+
+    def unreadable(error: OSError) -> None:
+        folder = os.path.relpath(error.filename, run.root)
+        if folder == os.curdir:
+            raise UserError(f"cannot read the folder {run.root}: {error.strerror}") from error
+        run.rejected.append((folder, f"a folder that cannot be read: {error.strerror}"))
+
+    found: set[str] = set()
+    for folder, _, names in os.walk(run.root, onerror=unreadable):
+        for name in names:
+            if Path(name).suffix.lower() not in MESH_SUFFIXES:
+                continue
+            given = os.path.relpath(os.path.join(folder, name), run.root)
+            try:
+                path = path_inside(run.root, given)
+                mode = (run.root / path).stat().st_mode
+            except OutsideFolder:
+                run.rejected.append((given, "a link that leads outside the folder; not opened"))
+            except OSError as error:
+                run.rejected.append((given, f"cannot read {path}: {error.strerror}"))
+            else:
+                if Path(path).suffix.lower() not in MESH_SUFFIXES:
+                    reason = f"a link to {path}, which is not one of {', '.join(MESH_SUFFIXES)}"
+                    run.rejected.append((given, reason))
+                elif not stat.S_ISREG(mode):
+                    run.rejected.append((given, "not a regular file"))
+                else:
+                    found.add(path)
+    return found
 
 
 def _reuse(run: _Run) -> Prepared | None:

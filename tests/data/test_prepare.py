@@ -57,6 +57,10 @@ def folder(tmp_path):
     (root / "düz.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     sphere(tmp_path / "dışarıda.stl")
     (root / "bağ.stl").symlink_to(tmp_path / "dışarıda.stl")
+    (root / "kopuk.obj").symlink_to("yitik.obj")
+    (root / "metin.txt").write_text("v 0 0 0\n")
+    (root / "metin.glb").symlink_to("metin.txt")
+    (root / "takma.obj").symlink_to("kopya.obj")
     os.mkfifo(root / "boru.stl")
     captions = tmp_path / "captions.csv"
     captions.write_text(
@@ -96,7 +100,20 @@ def examples(directory):
     return [source[i] for source in sources for i in range(len(source))]
 
 
-def test_the_report_tells_of_every_file(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def locked(monkeypatch):
+    """A subfolder that cannot be listed, as it is to users who are not root."""
+
+    def walk(top, onerror=None):
+        if onerror is not None:
+            onerror(PermissionError(13, "Permission denied", os.path.join(top, "kilitli")))
+        return os_walk(top, onerror=onerror)
+
+    os_walk = os.walk
+    monkeypatch.setattr(os, "walk", walk)
+
+
+def test_the_report_tells_of_every_file(folder, locked, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "_work", in_process)
     made = run(folder, tmp_path / "out")
     rows = report(tmp_path / "out")
@@ -108,11 +125,17 @@ def test_the_report_tells_of_every_file(folder, tmp_path, monkeypatch):
         "kötü.obj": ("failed", "1 of 1 vertices are NaN or infinite"),
         "düz.obj": ("failed", "has no inside: it encloses 0 voxels of 16^3"),
         "bağ.stl": ("failed", "a link that leads outside the folder; not opened"),
+        "kopuk.obj": ("failed", "cannot read yitik.obj: No such file or directory"),
+        "metin.glb": (
+            "failed",
+            "a link to metin.txt, which is not one of .obj, .ply, .stl, .off, .glb, .gltf",
+        ),
+        "kilitli": ("failed", "a folder that cannot be read: Permission denied"),
         "boru.stl": ("failed", "not a regular file"),
         "yok.glb": ("failed", "captioned, but there is no such file"),
         "../dışarıda.stl": ("failed", "line 5: outside the folder of the meshes; not opened"),
     }
-    assert made.counts == {"ok": 3, "repaired": 1, "failed": 6}
+    assert made.counts == {"ok": 3, "repaired": 1, "failed": 9}
     assert rows["kopya.obj"]["split"] == rows["alt/kutu.OBJ"]["split"]  # no copy validates
     assert {row["split"] for row in rows.values()} == {"train", "val", ""}
     assert {k: v["count"] for k, v in made.manifest["splits"].items()} == {
@@ -294,10 +317,17 @@ def test_nothing_usable_is_one_line_and_a_report(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no mesh in"):
         run((tmp_path / "m", tmp_path / "c.csv"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "m" / "b.obj").symlink_to("c.obj")
+    with pytest.raises(UserError, match=r"b\.obj: cannot read c\.obj: No such file"):
+        run((tmp_path / "m", tmp_path / "c.csv"), tmp_path / "out")
     (tmp_path / "m" / "a.obj").write_text("nothing")
     with pytest.raises(UserError, match="none of 1 meshes"):
         run((tmp_path / "m", tmp_path / "c.csv"), tmp_path / "out")
     assert report(tmp_path / "out")["a.obj"]["status"] == FAILED
+    missing = PermissionError(13, "Permission denied", str(tmp_path / "m"))
+    monkeypatch.setattr(os, "walk", lambda top, onerror: onerror(missing))
+    with pytest.raises(UserError, match="cannot read the folder"):
+        run((tmp_path / "m", tmp_path / "c.csv"), tmp_path / "out")
     with pytest.raises(UserError, match="is no folder"):
         run((tmp_path / "c.csv", tmp_path / "c.csv"), tmp_path / "out")
     with pytest.raises(UserError, match="multiple of 4"):
