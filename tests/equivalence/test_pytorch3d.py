@@ -1,4 +1,10 @@
-"""Losses and geometry against PyTorch3D 0.7.9's values and gradients (`golden/README.md`)."""
+"""Losses and geometry against PyTorch3D 0.7.9's values and gradients (`golden/README.md`).
+
+Not compared, for want of a counterpart or because another array says more: the dense Laplacians
+and inverse areas (`dbg_*`; losses and gradients hold them), `ico_sphere.npz` (inputs of the cases),
+`mesh_losses_summary.json` (of the same losses), and the moments of the reference's own samples
+(`ref_*`; the exact ones are known).
+"""
 
 import dataclasses
 import functools
@@ -10,6 +16,7 @@ import pytest
 from golden_files import GOLDEN, load, manifest
 
 from otuken_jax.geometry.cubify import cubify
+from otuken_jax.geometry.edges import find_edges
 from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.geometry.neighbours import nearest_index
 from otuken_jax.geometry.sampling import (
@@ -35,6 +42,8 @@ MESH_LOSSES = {
 # Of faces without area the goldens themselves are rounding.
 UNCOMPARED = {"degenerate": {"lap_cotcurv"}}
 NO_GRADIENT = {"degenerate": {"lap_cot", "lap_cotcurv", "normal_consistency"}}
+# With their edges, face areas and normals.
+EXPLAINED = ("degenerate", "ico0", "isolated_verts", "nonmanifold_fan", "obtuse")
 MESH_CASES = sorted(path.stem[5:] for path in (GOLDEN / "pytorch3d").glob("mesh_*.npz"))
 CUBIFY_CASES = manifest("pytorch3d/cubify_cases.json")
 CHAMFER_CASES = manifest("pytorch3d/chamfer_cases.json")
@@ -101,6 +110,9 @@ def test_chamfer_at_ties_and_equal_points(norm):
     x, y = jnp.asarray(g["x"]), jnp.asarray(g["y"])
     mask = jnp.ones(y.shape[:2], bool)
     np.testing.assert_array_equal(nearest_index(x, y, mask, norm), g[f"norm{norm}__nn_idx_x_to_y"])
+    each = {"norm": norm, "point_reduction": None, "batch_reduction": None}
+    distance, _ = chamfer_distance(x, y, single_directional=True, **each)
+    np.testing.assert_array_equal(distance, g[f"norm{norm}__nn_dist_x_to_y"])
     mean = lambda x, y: chamfer_distance(x, y, norm=norm)[0]  # noqa: E731
     loss, grads = jax.value_and_grad(mean, (0, 1))(x, y)
     # Measured: equal. A sum in another order is a few float32 steps off.
@@ -159,6 +171,23 @@ def with_room(meshes: Meshes) -> Meshes:
     return Meshes(verts, faces.astype(jnp.int32), *counts)
 
 
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_edges_and_faces(name):
+    g = load(f"pytorch3d/mesh_{name}.npz")
+    meshes = with_room(sampled_meshes(g))
+    edges = find_edges(meshes)
+    before = np.cumsum(meshes.num_verts) - meshes.num_verts  # vertices of earlier meshes
+    pairs = np.stack([edges.low, edges.high], axis=-1) + before[:, None, None]
+    np.testing.assert_array_equal(pairs[np.asarray(edges.first)], g["dbg_edges_packed"])
+    mask = np.asarray(meshes.faces_mask)
+    areas = np.asarray(face_areas(meshes))[mask]
+    np.testing.assert_allclose(areas, g["dbg_face_areas"], rtol=1e-6)
+    half = jnp.full(mask.shape, 0.5)
+    each = jnp.broadcast_to(jnp.arange(mask.shape[1]), mask.shape)
+    normals = np.asarray(points_on_faces(meshes, each, half, half)[1])[mask]
+    np.testing.assert_allclose(normals, g["dbg_face_normals"], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MESH_CASES)
 def test_mesh_losses(name):
     g = load(f"pytorch3d/mesh_{name}.npz")
@@ -169,6 +198,8 @@ def test_mesh_losses(name):
     b, v = g["verts"].shape[:2]
     for variant, given in variants.items():
         for loss, (value, grad) in mesh_losses(with_room(given)).items():
+            assert np.isfinite(value), loss
+            assert np.isfinite(grad).all(), loss
             if loss in UNCOMPARED.get(name, ()):
                 continue
             conditioned = (name, loss) == ("obtuse", "lap_cotcurv")
