@@ -170,7 +170,7 @@ def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]
         | {"what": f"mean |cos| to the nearest point's normal, both ways halved, {sampled}"},
         "watertight": {
             "what": "the mesh that would be written is closed (every edge in two opposite faces); "
-            "an empty field is not",
+            "0 only for a field that is empty or not finite, of which none is written",
             "scale": "0 or 1",
             "reduction": "mean over shapes",
         },
