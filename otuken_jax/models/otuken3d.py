@@ -1,6 +1,7 @@
 """Ötüken3D: Turkish text, style and points to a field on a voxel grid."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -90,11 +91,15 @@ class Otuken3DModel(nnx.Module):
         text_encoder_name: a name of `TEXT_ENCODERS`. Weights are never downloaded here.
         voxel_size: resolution of the active stage, one of the decoder's stage resolutions.
         latent_dim: width of the latent and of the tokens.
-        config: all sizes; overrides the two arguments above it that it contains.
+        weights: folders that `python -m porting` wrote, by part: "text_encoder", "point_encoder".
+            A part that is not named starts at random; `from_pretrained` loads a whole model.
+        config: all sizes; overrides `text_encoder_name` and `latent_dim`.
         seed: of the initial weights.
 
     Raises:
-        ValueError: an unknown text encoder, or a voxel size that is no stage.
+        ValueError: an unknown text encoder, a voxel size that is no stage, or weights of a part
+            that has none.
+        UserError: a folder of `weights` is missing or does not fit.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class Otuken3DModel(nnx.Module):
         voxel_size: int = 64,
         latent_dim: int = 512,
         *,
+        weights: Mapping[str, str] | None = None,
         config: ModelConfig | None = None,
         seed: int = 0,
     ) -> None:
@@ -147,6 +153,8 @@ class Otuken3DModel(nnx.Module):
             remat=config.remat,
             rngs=rngs,
         )
+        for part, folder in (weights or {}).items():
+            self.load_pretrained(part, folder)
 
     @classmethod
     def from_pretrained(cls, directory: str) -> "Otuken3DModel":

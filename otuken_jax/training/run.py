@@ -28,6 +28,7 @@ from otuken_jax.training.sharding import check_batch_size, make_mesh
 from otuken_jax.training.trainer import Otuken3DTrainer
 
 logger = logging.getLogger(__name__)
+PORTED = {"text_encoder": "t5", "point_encoder": "point-e/sdf"}  # names in the converter
 SURFACE_POINTS = 2048  # in each record; a batch takes some of them
 
 
@@ -38,24 +39,21 @@ def build_model(config: ConfigDict) -> Otuken3DModel:
         UserError: pretrained weights are missing; the message says which and how to get them.
     """
     settings = config.model
+    weights = {}
     if settings.pretrained:
-        wanted = {
-            "t5": settings.text_encoder.weights,
-            "point-e/sdf": settings.point_encoder.weights,
-        }
-        missing = [f"{name} at {path}" for name, path in wanted.items() if not Path(path).is_dir()]
+        weights = {part: settings[part].weights for part in PORTED}
+        missing = [f"{PORTED[p]} at {w}" for p, w in weights.items() if not Path(w).is_dir()]
         if missing:
             raise UserError(
                 f"pretrained weights are missing: {' and '.join(missing)}; make them with "
                 "`python -m porting`, or train from scratch with --config.model.pretrained=False"
             )
-    model = Otuken3DModel(
-        voxel_size=settings.voxel_size, config=model_config(config), seed=config.train.seed
+    return Otuken3DModel(
+        voxel_size=settings.voxel_size,
+        weights=weights,
+        config=model_config(config),
+        seed=config.train.seed,
     )
-    if settings.pretrained:
-        model.load_pretrained("text_encoder", settings.text_encoder.weights)
-        model.load_pretrained("point_encoder", settings.point_encoder.weights)
-    return model
 
 
 def build_tokenizer(config: ConfigDict) -> tuple[Tokenizer, str]:

@@ -1,17 +1,22 @@
 """The whole model: its public face, its modalities, its start."""
 
 import dataclasses
+import functools
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from safetensors.numpy import save_file
 from tiny_models import drawn
 
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS, ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.models.style import Style, mix_styles, scale_global
+from otuken_jax.models.weights import Card
 
 
 def field(model, inputs):
@@ -72,14 +77,29 @@ def test_voxel_size_chooses_the_stage(tiny_config):
 
 def test_original_constructor_arguments_build_the_published_sizes():
     """Shapes only: T5 v1.1 base, Point-E's encoder, three stages."""
-    from flax import nnx
-
     model = nnx.eval_shape(lambda: Otuken3DModel("google/t5-v1_1-base", 64, 512))
     params = split_model(model)[1]
     sizes = {p: sum(x.size for n, x in params.items() if n.startswith(p)) for p in PARTS}
     assert sizes["text_encoder"] == 109_628_544
     assert 25e6 < sizes["decoder"] < 45e6
     assert model.voxel_size == 64
+
+
+def test_weights_fill_a_part_and_name_it(tiny_config, tiny_model, tmp_path):
+    make = functools.partial(Otuken3DModel, voxel_size=8, config=tiny_config)
+    state = nnx.to_flat_state(nnx.state(tiny_model.text_encoder))
+    tensors = {"/".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in state}
+    save_file(tensors, tmp_path / "model.safetensors")
+    card = Card("t5", {}, "test", {}, "0" * 64, "float32", 0, [], 1)
+    (tmp_path / "card.json").write_text(json.dumps(dataclasses.asdict(card)))
+    model = make(weights={"text_encoder": str(tmp_path)})
+    assert model.pretrained == (("text_encoder", str(tmp_path), "0" * 64),)
+    plain, want = (split_model(m)[1] for m in (make(), tiny_model))
+    for name, value in split_model(model)[1].items():
+        source = want if name.startswith("text_encoder.") else plain
+        np.testing.assert_array_equal(value, source[name], err_msg=name)
+    with pytest.raises(UserError, match="no point-e/sdf weights at none"):
+        make(weights={"point_encoder": "none"})
 
 
 def test_freeze_takes_parts_only(tiny_config):
