@@ -180,7 +180,10 @@ class Otuken3DModel(nnx.Module):
         return self.config.decoder.stage_resolutions[self.stage]
 
     def gradient_checkpointing_enable(self) -> None:
-        """Recomputes every block in the backward pass: less memory, more time, equal gradients."""
+        """Recomputes the blocks of text encoder and decoder in the backward pass.
+
+        Less memory, more time, equal gradients. The point encoder and the fusion keep theirs.
+        """
         self.config = dataclasses.replace(self.config, remat=True)
         self.text_encoder.remat = True
         self.decoder.remat = True
