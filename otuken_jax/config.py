@@ -23,6 +23,8 @@ from otuken_jax.training.step import StepConfig
 def find_config(name: str) -> Path:
     """The file of a configuration: a path, or the bare name of an installed one.
 
+    `configs/NAME.py` finds the installed one too, wherever the command is started.
+
     Raises:
         UserError: there is none.
     """
@@ -32,7 +34,9 @@ def find_config(name: str) -> Path:
     installed = Path(importlib.util.find_spec("configs").submodule_search_locations[0])
     known = {p.stem: p for p in sorted(installed.glob("*.py")) if p.stem != "__init__"}
     if path.stem in known:
-        return known[path.stem]
+        if path.parent in (Path(), Path("configs")) and path.suffix in ("", ".py"):
+            return known[path.stem]
+        raise UserError(f"no configuration {name!r}; did you mean {path.stem}, the installed one?")
     close = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
     raise UserError(f"no configuration {name!r}; {hint}")

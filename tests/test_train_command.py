@@ -24,6 +24,8 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
     ("config", "overrides", "words"),
     [
         ("quikstart", [], "did you mean quickstart?"),
+        ("exp/v64.py", [], "no configuration 'exp/v64.py'; did you mean v64, the installed one?"),
+        ("v64.yaml", [], "no configuration 'v64.yaml'; did you mean v64, the installed one?"),
         (TINY, ["--config.optim.learning_rat=1"], "did you mean config.optim.learning_rate?"),
         (TINY, ["--config.data.batch_size=abc"], "does not fit its field"),
         (TINY, ["--config.data.batch_size=12"], "use 8 or 16"),
@@ -38,8 +40,9 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides,
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", config, "--workdir", str(tmp_path / "run"), *overrides]
     assert run_command(lambda: train.main(arguments)) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
+    error = capsys.readouterr().err
     assert error.startswith("error: ")
+    assert error.count("\n") == 1
     assert words in error
     assert not (tmp_path / "run" / "checkpoints").exists()
 
