@@ -10,6 +10,11 @@ import hashlib
 import json
 import logging
 import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,7 @@ from flax import nnx
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.mesh_io import write_atomic
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import Params, split_model
 from otuken_jax.models.weights import CARD_FILE, load_weights, read_card
@@ -28,6 +34,9 @@ logger = logging.getLogger(__name__)
 NETWORK = "otuken3d"  # name of the whole model in the converter
 CONFIG_FILE = "config.json"  # beside converted weights: what a checkpoint's meta says
 STAGE_RANK = 1e6  # a later stage beats any loss of an earlier one
+
+
+TEMPORARY = ".orbax-checkpoint-tmp"  # ends the name of a checkpoint that Orbax is writing
 
 
 class CorruptCheckpoint(Exception):
@@ -71,6 +80,28 @@ def _set_aside_broken_metrics(directory: Path) -> None:
                     f"{path} is damaged and cannot be renamed ({error.strerror}); remove the "
                     f"checkpoint {path.parents[1]}"
                 ) from error
+
+
+def _os_error(error: Exception) -> int | None:
+    """The system's error code behind an exception; TensorStore raises its own, as a ValueError."""
+    if isinstance(error, OSError):
+        return error.errno
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(code[1]) if code else None
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Orbax logs what it raises, and TensorStore's threads print what they could not deliver."""
+    absl = logging.getLogger("absl")
+    level, hook = absl.level, sys.unraisablehook
+    absl.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        absl.setLevel(level)
+        sys.unraisablehook = hook
 
 
 class Checkpoints:
@@ -122,30 +153,44 @@ class Checkpoints:
             from grain.checkpoint import CheckpointSave  # 2 s of imports that generation spares
 
             items["data"] = CheckpointSave(data_iterator)
-        try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(**items),
-                metrics={"stage": stage, "loss": loss},
-                force=True,
-            )
-            self._manager.wait_until_finished()
-            if jax.process_index() == 0:
-                self._write_checksums(step)
-        except OSError as error:
-            raise UserError(
-                f"the checkpoint of step {step} could not be written to {self.directory} "
-                f"({error.strerror or error}); free space or choose another --workdir"
-            ) from error
+        with _without_tracebacks():
+            try:
+                self._manager.save(
+                    step,
+                    args=ocp.args.Composite(**items),
+                    metrics={"stage": stage, "loss": loss},
+                    force=True,
+                )
+                self._manager.wait_until_finished()
+                if jax.process_index() == 0:
+                    self._write_checksums(step)
+            except Exception as error:
+                code = _os_error(error)
+                if code is None:
+                    raise
+                self.remove_unfinished()
+                raise UserError(
+                    f"the checkpoint of step {step} could not be written to {self.directory} "
+                    f"({os.strerror(code)}); free space or choose another --workdir"
+                ) from error
+
+    def remove_unfinished(self) -> None:
+        """Removes what a failed or killed save left; nobody else may be writing."""
+        for _ in range(50):
+            left = list(self.directory.glob(f"*{TEMPORARY}"))
+            if not left:
+                return
+            for path in left:
+                shutil.rmtree(path, ignore_errors=True)
+            time.sleep(0.1)  # a failed save's other writes may be under way, and make it again
 
     def _write_checksums(self, step: int) -> None:
         root = self.directory / str(step)
         files = sorted(p for p in root.rglob("*") if p.is_file())
         folder = self.directory / "checksums"
         folder.mkdir(exist_ok=True)
-        temporary = folder / f".{step}.json"
-        temporary.write_text(json.dumps({str(p.relative_to(root)): _sha256(p) for p in files}))
-        os.replace(temporary, folder / f"{step}.json")
+        digests = {str(p.relative_to(root)): _sha256(p) for p in files}
+        write_atomic(folder / f"{step}.json", json.dumps(digests).encode())
         kept = {f"{s}.json" for s in self.steps()}
         for old in folder.glob("*.json"):
             if old.name not in kept:

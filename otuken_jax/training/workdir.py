@@ -48,9 +48,11 @@ class Workdir:
         directory.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self.newest = self._checkpoints.newest_good()
-        primary = processes.is_primary()
-        # Without a checkpoint the run starts anew: what an earlier start logged goes.
-        self.log = MetricsLog(directory, resume_step=self.newest or 0) if primary else None
+        self.log = None
+        if processes.is_primary():
+            self._checkpoints.remove_unfinished()
+            # Without a checkpoint the run starts anew: what an earlier start logged goes.
+            self.log = MetricsLog(directory, resume_step=self.newest or 0)
 
     @property
     def newest_path(self) -> Path | None:

@@ -1,10 +1,12 @@
-"""Checkpoints that are damaged, of another model, or have no room."""
+"""Checkpoints and logs: damage, another model, no room."""
 
+import contextlib
 import dataclasses
-import errno
 import json
-import os
+import resource
 import shutil
+import signal
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from tiny_models import TINY
 
 from otuken_jax.errors import UserError
 from otuken_jax.training.checkpoints import Checkpoints, check_same_model, model_config
+from otuken_jax.training.workdir import Workdir
 
 PARAMS = {"a.kernel": jnp.ones((8, 8)), "b.bias": jnp.zeros(3)}
 
@@ -80,17 +83,57 @@ def test_no_good_one_left_is_an_error(three, tmp_path):
         Checkpoints(tmp_path / "run").newest_good()
 
 
-def test_a_full_disk_is_explained_and_leaves_the_old(three, tmp_path, monkeypatch):
+@contextlib.contextmanager
+def full_disk():
+    """No file grows beyond 20 kB: the system refuses to write more, as it does on a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old(three, tmp_path, monkeypatch, caplog, capfd):
+    """TensorStore reports it as a ValueError, from several threads at once."""
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: unraisable.append(seen.exc_value))
     shutil.copytree(three, tmp_path / "run")
     checkpoints = Checkpoints(tmp_path / "run")
-
-    def refuse(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(checkpoints._manager, "save", refuse)
-    with pytest.raises(UserError, match=r"step 4 could not be written .*No space left"):
-        save(checkpoints, 4, 0.0)
+    before = sorted((tmp_path / "run").rglob("*"))
+    draw = np.random.default_rng(0).normal
+    large = {str(i): jnp.asarray(draw(size=(100, 100)), jnp.float32) for i in range(4)}
+    words = (
+        r"^the checkpoint of step 4 could not be written to \S+ \(File too large\); free space or"
+    )
+    with full_disk(), pytest.raises(UserError, match=words):
+        checkpoints.save(4, large, {"count": jnp.int32(4)}, {}, stage=0, loss=0.0)
+    assert capfd.readouterr().err == ""
+    assert not caplog.records
+    assert not unraisable
+    assert sorted((tmp_path / "run").rglob("*")) == before
     assert checkpoints.newest_good() == 3
+    save(checkpoints, 5, 0.0)
+    assert checkpoints.newest_good() == 5
+
+
+def test_other_errors_of_a_save_keep_their_traceback(three, tmp_path):
+    shutil.copytree(three, tmp_path / "run")
+    checkpoints = Checkpoints(tmp_path / "run")
+    with pytest.raises(ValueError, match="empty item"):
+        checkpoints.save(4, PARAMS, {}, {}, stage=0, loss=0.0)
+
+
+def test_what_a_killed_save_left_goes_when_the_training_goes_on(three, tmp_path):
+    shutil.copytree(three, tmp_path / "checkpoints")
+    left = tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp"
+    (left / "model").mkdir(parents=True)
+    Checkpoints(tmp_path / "checkpoints").close()
+    assert left.exists()  # a training may be writing while others read
+    Workdir(tmp_path).close()
+    assert not left.exists()
 
 
 def test_another_model_or_version_is_named():
