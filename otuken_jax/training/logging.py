@@ -2,11 +2,16 @@
 
 import json
 import math
+import socket
+import struct
 import time
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
 
 from otuken_jax.errors import UserError
 
@@ -39,10 +44,26 @@ class MetricsLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if resume_step is not None and self.path.is_file():
             self._truncate(resume_step)
-        self._writer = SummaryWriter(
-            str(Path(workdir) / "tensorboard"),
-            purge_step=None if resume_step is None else resume_step + 1,
-        )
+        folder = Path(workdir) / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        self._events = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self._event(Event(file_version="brain.Event:2"))
+        if resume_step is not None:  # TensorBoard then hides later ones of earlier files
+            start = SessionLog(status=SessionLog.START)
+            self._event(Event(step=resume_step + 1, session_log=start))
+
+    def _event(self, event: Event) -> None:
+        """Appends one record: its length, its contents, and a checksum of each.
+
+        tensorboardX's own writer is a thread behind a queue: where the disk is full the thread ends
+        with a traceback, and the training stands still at the next full queue.
+        """
+        event.wall_time = time.time()
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+        with self._events.open("ab") as file:
+            file.write(length + sums[0] + data + sums[1])
 
     def _truncate(self, step: int) -> None:
         kept = []
@@ -62,20 +83,16 @@ class MetricsLog:
         record |= {name: float(value) for name, value in values.items()}
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(f"{split}/{name}", float(value), step)
+        scalars = [summary.scalar(f"{split}/{n}", float(x)).value[0] for n, x in values.items()]
+        self._event(Event(step=step, summary=Summary(value=scalars)))
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """`image` [h, w, 3] uint8."""
-        self._writer.add_image(name, image, step, dataformats="HWC")
+        self._event(Event(step=step, summary=summary.image(name, image, dataformats="HWC")))
 
     def mesh(
         self, step: int, name: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray
     ) -> None:
         """`vertices` [n, 3], `faces` [m, 3], `colors` [n, 3] uint8."""
-        self._writer.add_mesh(
-            name, vertices[None], colors=colors[None], faces=faces[None], global_step=step
-        )
-
-    def close(self) -> None:
-        self._writer.close()
+        mesh = summary.mesh(name, vertices[None], colors[None], faces[None])
+        self._event(Event(step=step, summary=mesh))

@@ -112,8 +112,6 @@ class Workdir:
         self.newest = step
 
     def close(self) -> None:
-        if self.log is not None:
-            self.log.close()
         self._checkpoints.close()
 
 

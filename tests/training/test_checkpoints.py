@@ -6,16 +6,20 @@ import json
 import resource
 import shutil
 import signal
+import struct
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 from tiny_models import TINY
 
 from otuken_jax.errors import UserError
 from otuken_jax.training.checkpoints import Checkpoints, check_same_model, model_config
+from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.workdir import Workdir
 
 PARAMS = {"a.kernel": jnp.ones((8, 8)), "b.bias": jnp.zeros(3)}
@@ -134,6 +138,36 @@ def test_what_a_killed_save_left_goes_when_the_training_goes_on(three, tmp_path)
     assert left.exists()  # a training may be writing while others read
     Workdir(tmp_path).close()
     assert not left.exists()
+
+
+def test_a_full_disk_ends_the_log_where_it_is_written(tmp_path):
+    """Not in a thread of its own, which would leave the training waiting at a full queue."""
+    log = MetricsLog(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        log.image(1, "prompt", noise)
+
+
+def test_the_log_is_what_tensorboardx_would_write(tmp_path):
+    log = MetricsLog(tmp_path, resume_step=4)
+    log.scalars(5, {"loss": 0.5, "iou": 0.25}, split="val")
+    (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    data, events, start = path.read_bytes(), [], 0
+    writer = RecordWriter(str(tmp_path / "same"))
+    while start < len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        record = data[start + 12 : start + 12 + length]
+        events.append(Event.FromString(record))
+        writer.write(record)
+        start += length + 16
+    writer.close()
+    assert (tmp_path / "same").read_bytes() == data
+    assert [e.step for e in events] == [0, 5, 5]
+    assert events[1].session_log.status == SessionLog.START
+    assert {v.tag: v.simple_value for v in events[2].summary.value} == {
+        "val/loss": 0.5,
+        "val/iou": 0.25,
+    }
 
 
 def test_another_model_or_version_is_named():
