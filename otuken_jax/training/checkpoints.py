@@ -215,12 +215,12 @@ class Checkpoints:
 
     def read_meta(self, step: int) -> dict[str, Any]:
         """The meta item alone; CorruptCheckpoint if it cannot be read."""
-        self.verify(step)
         try:
+            self.verify(step)
             return self._manager.restore(
                 step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
             )["meta"]
-        except (OSError, FileNotFoundError, json.JSONDecodeError) as error:
+        except (OSError, json.JSONDecodeError) as error:
             raise CorruptCheckpoint(str(error)) from error
 
     def restore(

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import resource
 import shutil
 import signal
@@ -18,6 +20,7 @@ from tensorboardX.record_writer import RecordWriter
 from tiny_models import TINY
 
 from otuken_jax.errors import UserError
+from otuken_jax.training import checkpoints as checkpoints_module
 from otuken_jax.training.checkpoints import Checkpoints, check_same_model, model_config
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.workdir import Workdir
@@ -77,6 +80,19 @@ def test_a_damaged_list_of_checksums_counts_as_damage(three, tmp_path):
     shutil.copytree(three, tmp_path / "run")
     cut(tmp_path / "run" / "checksums" / "3.json")
     assert Checkpoints(tmp_path / "run").newest_good() == 2
+
+
+def test_a_file_that_cannot_be_read_counts_as_damage(three, monkeypatch, caplog):
+    read = checkpoints_module._sha256
+
+    def refuse(path):
+        if "3" in path.parts:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    monkeypatch.setattr(checkpoints_module, "_sha256", refuse)
+    assert Checkpoints(three).newest_good() == 2
+    assert "Input/output error" in caplog.text
 
 
 def test_no_good_one_left_is_an_error(three, tmp_path):
