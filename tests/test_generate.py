@@ -32,6 +32,14 @@ def trained(tmp_path_factory) -> Path:
     return workdir
 
 
+def error_line(capsys) -> str:
+    """All that was said on stderr, which must be one line."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error.strip()
+
+
 def call(trained: Path, out: Path, *arguments: str) -> int:
     common = ["--checkpoint", str(trained), "--out", str(out), "--no-preview"]
     return run_command(lambda: generate.main([*common, *arguments]))
@@ -122,10 +130,7 @@ def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
 )
 def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
     assert call(tmp_path, tmp_path / "out", *arguments) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("error: ")
-    assert words in error
-    assert "\n" not in error
+    assert words in error_line(capsys)
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
@@ -206,9 +211,7 @@ def test_a_shape_at_the_border_is_closed(field, tmp_path):
 def test_an_empty_field_is_one_line_and_no_file(field, tmp_path, capsys):
     field -= 10
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("error: the predicted shape is empty")
-    assert "\n" not in error
+    assert error_line(capsys).startswith("error: the predicted shape is empty")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -244,16 +247,15 @@ def test_unwritable_output_leaves_nothing(field, tmp_path, capsys, monkeypatch, 
 
     monkeypatch.setattr(os, "replace", refuse)
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith(f"error: cannot write {tmp_path / 'out' / '01-vazo.glb'}: {words}")
-    assert "\n" not in error
+    wanted = f"error: cannot write {tmp_path / 'out' / '01-vazo.glb'}: {words}"
+    assert error_line(capsys).startswith(wanted)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_file_where_the_folder_should_be_is_one_line(tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
-    assert capsys.readouterr().err.strip().endswith("choose another --out")
+    assert error_line(capsys).endswith("choose another --out")
 
 
 def test_a_broken_checkpoint_is_one_error(drawn_model, tmp_path, capsys):
@@ -261,23 +263,21 @@ def test_a_broken_checkpoint_is_one_error(drawn_model, tmp_path, capsys):
     largest = max((tmp_path / "run").rglob("d/*"), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
     assert call(tmp_path / "run", tmp_path / "out", "--text", "vazo") == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: every checkpoint in ")
+    assert error_line(capsys).startswith("error: every checkpoint in ")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_broken_ply_is_one_line(tmp_path, capsys):
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 3\n")
-    assert (
-        call(tmp_path, tmp_path / "o", "--text", "vazo", "--points", str(tmp_path / "broken.ply"))
-        == 2
-    )
-    assert "broken.ply" in capsys.readouterr().err
+    points = str(tmp_path / "broken.ply")
+    assert call(tmp_path, tmp_path / "out", "--text", "vazo", "--points", points) == 2
+    assert points in error_line(capsys)
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_no_checkpoint_is_one_line(tmp_path, capsys):
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
-    assert "no checkpoint" in capsys.readouterr().err
+    assert error_line(capsys).startswith(f"error: no checkpoint in {tmp_path}; train one")
 
 
 @pytest.mark.slow
