@@ -53,16 +53,22 @@ def make_step(config, stage: int, size: int):
     return dry.step, state, {n: params[n] for n in frozen}, batch, jax.random.key(0), knobs
 
 
+FIELD = ["--config.model.dtype=bfloat16", "--config.model.remat=True"]  # as v64 trains
 SURFACE = [f"--config.train.loss.surface.{term}=1.0" for term in TERMS]
 
 
-@pytest.mark.parametrize("overrides", [[], SURFACE], ids=["field", "surface"])
+@pytest.mark.parametrize("overrides", [FIELD, SURFACE], ids=["field, bf16, remat", "surface"])
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_train_step_lowers_for_accelerators(platform, overrides):
     dry = dry_step(load_config(TINY, overrides), 1, 2, one_device_mesh())
     exported = jax.export.export(dry.step, platforms=[platform])(*dry.arguments)
     assert exported.platforms == (platform,)
-    assert "convolution" in exported.mlir_module()
+    module = exported.mlir_module()
+    assert "convolution" in module
+    # bfloat16 in the convolutions themselves, and barriers that keep XLA from undoing remat
+    lines = [line for line in module.splitlines() if "stablehlo.convolution" in line]
+    assert any("bf16" in line for line in lines) == (overrides is FIELD)
+    assert ("optimization_barrier" in module) == (overrides is FIELD)
 
 
 @pytest.mark.slow
