@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,20 @@ def drawn_model(tmp_path_factory):
     """The workdir of a model with random weights, and the model."""
     workdir = write_workdir(tmp_path_factory.mktemp("drawn"), drawn(TINY_MODEL, 8))
     return workdir, checkpoints.load_model(workdir)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes_and_picture(drawn_model, tmp_path):
+    """The second of them reads the programs that the first one compiled."""
+    command = [sys.executable, "-m", "otuken_jax.generate", "--checkpoint", str(drawn_model[0])]
+    command += ["--text", "lale motifli vazo", "--format", "glb,3mf", "--out"]
+    cache = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for name in ("one", "two"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, env=cache)
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert files == [f"01-lale-motifli-vazo.{x}" for x in ("3mf", "glb", "png")]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def ball_field(center=(0.0, 0.0, 0.0), radius=0.7):
