@@ -66,9 +66,14 @@ def clip_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shap
         "projection": "text_projection.weight",
     }
     if missing := [name for name in needed.values() if name not in shapes]:
-        raise PortError(f"not a CLIP model: there is no tensor {missing[0]}")
+        raise PortError(f"not a CLIP model: there is no tensor {', '.join(missing)}")
+    ranks = {name: 4 if part == "patch" else 2 for part, name in needed.items()}
+    if odd := [name for name, rank in ranks.items() if len(shapes[name]) != rank]:
+        shown = ", ".join(f"{name} {list(shapes[name])}" for name in odd)
+        raise PortError(f"tensors with too few or too many axes: {shown}")
     text, vision = (
-        (config_json or {}).get(f"{tower}_config") or {} for tower in ("text", "vision")
+        found if isinstance(found := (config_json or {}).get(f"{tower}_config"), dict) else {}
+        for tower in ("text", "vision")
     )
     for tower in (text, vision):
         if (activation := tower.get("hidden_act", "quick_gelu")) != "quick_gelu":
@@ -77,6 +82,14 @@ def clip_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shap
     if text.get("eos_token_id", 2) not in (2, vocab_size - 1):  # 2 is written for "the highest id"
         raise PortError(f"eos_token_id {text['eos_token_id']} is not the highest id")
     vision_width, _, patch_size, _ = shapes[needed["patch"]]
+    heads = {}
+    for tower, fields, width in (("text", text, text_width), ("vision", vision, vision_width)):
+        heads[tower] = number = fields.get("num_attention_heads", width // 64)
+        if not isinstance(number, int) or number < 1 or width % number:
+            raise PortError(
+                f"{number} attention heads cannot share the {width} features of the {tower} tower; "
+                "its config.json has the number"
+            )
     side = int((shapes[needed["vision position"]][0] - 1) ** 0.5)
     num_layers = {
         tower: len({n for n in shapes if n.startswith(tower) and n.endswith("mlp.fc1.weight")})
@@ -89,13 +102,13 @@ def clip_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shap
         text_width=text_width,
         text_mlp_width=shapes[needed["text mlp"]][0],
         text_layers=num_layers["text"],
-        text_heads=text.get("num_attention_heads", text_width // 64),
+        text_heads=heads["text"],
         image_size=side * patch_size,
         patch_size=patch_size,
         vision_width=vision_width,
         vision_mlp_width=shapes[needed["vision mlp"]][0],
         vision_layers=num_layers["vision"],
-        vision_heads=vision.get("num_attention_heads", vision_width // 64),
+        vision_heads=heads["vision"],
         layer_norm_epsilon=text.get("layer_norm_eps", 1e-5),
     )
 

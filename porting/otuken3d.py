@@ -14,7 +14,7 @@ from otuken_jax.models.layers import NUM_FOURIER
 from otuken_jax.models.otuken3d import TEXT_ENCODERS, ModelConfig, Otuken3DModel
 from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK
 from porting.point_e import encoder_rules, linear, norm
-from porting.rules import CONV3D, LINEAR, Network, PortError, Rule, Shape
+from porting.rules import CONV3D, LINEAR, Network, PortError, Rule, Shape, check_kind
 from porting.t5 import t5_rules
 
 
@@ -100,8 +100,7 @@ def otuken3d_config(
     config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]
 ) -> ModelConfig:
     """The sizes that `export` wrote beside the file."""
-    if "decoder.seed" not in shapes:
-        raise PortError("not a model of Ötüken3D: there is no tensor decoder.seed")
+    check_kind(shapes, "decoder.blocks.", "a model of Ötüken3D")
     if config_json is None or config_json.get("model_type") != NETWORK:
         raise PortError(f"it needs the {CONFIG_FILE} that `python -m porting export` wrote")
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from otuken_jax.models import point_e
-from porting.rules import LINEAR, Network, PortError, Rule, Shape
+from porting.rules import LINEAR, Network, PortError, Rule, Shape, check_kind
 
 PUBLISHED = "https://openaipublic.azureedge.net/main/point-e"
 
@@ -81,11 +81,12 @@ def _published(config: Any, kind: str):
     """Returns the function that gives `config` for a file of this kind, whatever its config."""
 
     def config_from_source(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]):
-        name = "encoder_input_proj.weight" if kind == "sdf" else "input_proj.weight"
-        if name not in shapes:
-            raise PortError(f"not a {kind} model of Point-E: there is no tensor {name}")
-        if (width := shapes[name][0]) != config.width:
-            raise PortError(f"{name}: width {width}, but this network has {config.width}")
+        blocks, name = "backbone.resblocks.", "input_proj.weight"
+        if kind == "sdf":
+            blocks, name = "encoder.resblocks.", "encoder_input_proj.weight"
+        check_kind(shapes, blocks, f"a {kind} model of Point-E")
+        if (shape := shapes.get(name)) and shape[0] != config.width:
+            raise PortError(f"{name}: width {shape[0]}, but this network has {config.width}")
         return config
 
     return config_from_source

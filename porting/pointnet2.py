@@ -10,7 +10,7 @@ from flax import nnx
 from otuken_jax.metrics_frechet import normalize_clouds
 from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
 from porting.point_e import PUBLISHED, linear
-from porting.rules import Network, PortError, Rule, Shape, Transform
+from porting.rules import Network, Rule, Shape, Transform, check_kind
 
 # A 1x1 convolution is a linear layer: (out, in, 1, 1) -> (in, out)
 POINTWISE = Transform(lambda w: w.squeeze((2, 3)).T, lambda w: w.T[:, :, None, None])
@@ -42,8 +42,7 @@ def pointnet2_config(
     config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]
 ) -> PointNet2Config:
     """The published config, whatever lies beside the file."""
-    if "sa1.mlp_convs.0.weight" not in shapes:
-        raise PortError("not the PointNet++ classifier: there is no tensor sa1.mlp_convs.0.weight")
+    check_kind(shapes, "sa1.", "the PointNet++ classifier")
     return PointNet2Config()
 
 

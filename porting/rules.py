@@ -174,6 +174,15 @@ def plan(shapes: Mapping[str, Shape], rules: list[Rule], target: Mapping[str, Sh
     return Plan({path: tuple(names) for path, names in sources.items()}, transforms, tuple(unused))
 
 
+def check_kind(shapes: Mapping[str, Shape], prefix: str, what: str) -> None:
+    """PortError if no tensor's name begins with `prefix`: then it is another network's file.
+
+    Single tensors that are missing or too many are for `plan` to list, all at once.
+    """
+    if not any(name.startswith(prefix) for name in shapes):
+        raise PortError(f"not {what}: there is no tensor {prefix}*")
+
+
 def _shape_after(transform: Transform, shape: Shape) -> Shape | None:
     """The shape that a transform gives, found without memory; None if it cannot be applied."""
     try:

@@ -95,9 +95,12 @@ def _read_json(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return value
 
 
 def _shards(index: Path) -> list[Path]:
@@ -105,6 +108,8 @@ def _shards(index: Path) -> list[Path]:
     weight_map = (_read_json(index) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise UserError(f"{index} has no weight_map")
+    if odd := [name for name, file in weight_map.items() if not isinstance(file, str)]:
+        raise UserError(f"{index} gives no file for {', '.join(odd)}")
     files = [index.parent / name for name in sorted(set(weight_map.values()))]
     missing = [file.name for file in files if file.parent != index.parent or not file.is_file()]
     if missing:

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from otuken_jax.models.t5 import T5_CONFIGS, T5Config, T5Encoder
-from porting.rules import LINEAR, Network, PortError, Rule, Shape
+from porting.rules import LINEAR, Network, PortError, Rule, Shape, check_kind
 
 _ATTENTION = r"encoder\.block\.(\d+)\.layer\.0\.SelfAttention"
 _MLP = r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense"
@@ -46,8 +46,7 @@ def t5_rules(config: T5Config) -> list[Rule]:
 
 def t5_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]) -> T5Config:
     """The config of a published model; the tensors alone do not tell heads from head width."""
-    if "encoder.final_layer_norm.weight" not in shapes:
-        raise PortError("not a T5 encoder: there is no tensor encoder.final_layer_norm.weight")
+    check_kind(shapes, "encoder.block.", "a T5 encoder")
     if config_json is None:
         raise PortError("a T5 file needs its config.json beside it (the number of heads is there)")
     if (family := config_json.get("model_type")) not in ("t5", "mt5", "umt5"):
@@ -56,13 +55,15 @@ def t5_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]
     if feed_forward not in ("relu", "gated-gelu"):
         raise PortError(f"feed_forward_proj {feed_forward!r} is neither relu nor gated-gelu")
     needed = ("d_model", "d_kv", "d_ff", "num_heads", "num_layers")
-    if missing := [name for name in needed if name not in config_json]:
-        raise PortError(f"config.json lacks {', '.join(missing)}")
+    if missing := [name for name in needed if not isinstance(config_json.get(name), int)]:
+        raise PortError(f"config.json has no whole number for {', '.join(missing)}")
+    embeddings = [shape for name in _EMBEDDING_NAMES if (shape := shapes.get(name))]
     sizes = {name: config_json[name] for name in needed}
     optional = ("relative_attention_num_buckets", "relative_attention_max_distance")
     return T5Config(
-        # config.json of some published files gives fewer rows than they hold.
-        vocab_size=next(s[0] for name, s in shapes.items() if name in _EMBEDDING_NAMES),
+        # config.json of some published files gives fewer rows than they hold. A file without any
+        # is refused by the table, along with what else it lacks.
+        vocab_size=embeddings[0][0] if embeddings else 0,
         feed_forward=feed_forward,
         per_layer_bias=family == "umt5",
         layer_norm_epsilon=config_json.get("layer_norm_epsilon", 1e-6),

@@ -18,7 +18,7 @@ from golden_files import channels_last, jit, load, manifest, named_input, probe,
 
 from otuken_jax.models import point_e
 from porting import point_e as tables
-from porting.rules import IDENTITY, Rule, Transform, build, plan, port, target_shapes
+from porting.rules import IDENTITY, PortError, Rule, Transform, build, plan, port, target_shapes
 
 TINY = manifest("pointe_models/manifest-tiny.json")
 FULL = manifest("pointe_models/manifest-full.json")
@@ -122,6 +122,12 @@ def test_published_sizes_names_and_shapes(name):
     with torch.device("meta"):
         mirror = published.make_torch(config).state_dict()
     assert {name: tuple(w.shape) for name, w in mirror.items()} == named
+    # Without its very first tensor it is still known, and all that is missing is listed.
+    first = "encoder_input_proj.weight" if name == "sdf" else "input_proj.weight"
+    short = {key: shape for key, shape in named.items() if key not in (first, "output_proj.bias")}
+    with pytest.raises(PortError, match="input_proj/kernel: nothing") as error:
+        plan(short, published.rules(published.config_from_source(None, short)), shapes)
+    assert "output_proj/bias: nothing" in str(error.value)
 
 
 def check_sdf(entry, g, compare):

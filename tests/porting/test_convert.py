@@ -30,6 +30,7 @@ from porting.registry import NETWORKS
 from porting.rules import IDENTITY, build
 
 T5 = NETWORKS["t5"]
+INDEX_FILE = "model.safetensors.index.json"
 
 
 def run(*argv):
@@ -72,7 +73,7 @@ def shard(folder):
         file = f"model-{i + 1:05}-of-00002.safetensors"
         save_file({name: tensors[name] for name in names}, folder / file)
         weight_map |= dict.fromkeys(names, file)
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX_FILE
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return index
 
@@ -226,13 +227,16 @@ LAYER_NORM = "encoder.block.1.layer.0.layer_norm.weight"
             ],
         ),
         ({LAYER_NORM: torch.ones(7)}, ["blocks/1/attention_norm/scale is [16] but this gives [7]"]),
-        ({NORM: None}, ["not a T5 encoder"]),
+        (
+            {"shared.weight": None, NORM: None},
+            ["parameter embedding: nothing", "parameter norm/scale: nothing"],
+        ),
         (
             {"encoder.embed_tokens.weight": torch.zeros(50, 16)},
             ["should be a copy of", "their values differ"],
         ),
     ],
-    ids=["extra", "missing", "shape", "other network", "untied"],
+    ids=["extra", "missing", "shape", "no embedding", "untied"],
 )
 def test_files_that_do_not_fit(tmp_path, capsys, changes, messages):
     folder = write_t5(
@@ -243,6 +247,51 @@ def test_files_that_do_not_fit(tmp_path, capsys, changes, messages):
     for message in messages:
         assert message in error
     assert listing(tmp_path) == sorted(["source", *(f"source/{n}" for n in listing(folder))])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", "{", "is not valid JSON"),
+        ("config.json", "[1]", "config.json holds no JSON object"),
+        ("config.json", '{"model_type": "t5", "d_kv": "6"}', "no whole number for d_model, d_kv"),
+        (INDEX_FILE, "[1]", "index.json holds no JSON object"),
+        (INDEX_FILE, '{"weight_map": ["a"]}', "has no weight_map"),
+        (INDEX_FILE, '{"weight_map": {"a": "b", "c": 1}}', "gives no file for c"),
+    ],
+)
+def test_damaged_json(tmp_path, capsys, name, text, message):
+    folder = write_t5(tmp_path / "source")
+    shard(folder)
+    (folder / name).write_text(text)
+    assert run("t5", folder, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+PATCHES = "vision_model.embeddings.patch_embedding.weight"
+FC1 = "text_model.encoder.layers.0.mlp.fc1.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({PATCHES: None, FC1: None}, f"there is no tensor {PATCHES}, {FC1}"),
+        ({PATCHES: torch.zeros(64, 48)}, f"{PATCHES} [64, 48]"),
+        ({FC1: torch.tensor(1.0)}, f"{FC1} []"),
+    ],
+    ids=["missing", "flat patches", "scalar"],
+)
+def test_clip_files_that_do_not_fit(tmp_path, capsys, changes, message):
+    tensors = {name: w for name, w in (clip_tensors() | changes).items() if w is not None}
+    torch.save(tensors, tmp_path / "clip.pt")
+    assert run("clip", tmp_path / "clip.pt", "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    torch.save(clip_tensors(), tmp_path / "clip.pt")
+    (tmp_path / "config.json").write_text('{"text_config": {"num_attention_heads": 5}}')
+    assert run("clip", tmp_path / "clip.pt", "--out", tmp_path / "out") == 2
+    assert "5 attention heads cannot share the 64 features" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_wrong_network(tmp_path, capsys):
