@@ -20,7 +20,7 @@ from otuken_jax.errors import UserError
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from porting.download import sha256_of, write_atomically
 from porting.rules import Network, PortError, Shape, plan, target_shapes
-from porting.sources import Source, locate, open_source
+from porting.sources import COMPANIONS, Source, locate, open_source
 from porting.verify import Difference, compare_files
 
 CONVERTER_VERSION = 1
@@ -94,9 +94,20 @@ def _convert_open(
 
 
 def _check_out(out: Path) -> None:
-    """Only a new or empty folder, or an earlier conversion, may be written to."""
+    """Only a new or empty folder, or an earlier conversion and nothing else, may be replaced."""
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / CARD_FILE).is_file()):
         raise UserError(f"{out} exists and holds no converted weights; choose another --out")
+    written = {WEIGHTS_FILE, CARD_FILE, *COMPANIONS}
+    others = [
+        path.name
+        for path in (out.iterdir() if out.is_dir() else ())
+        if path.is_dir() or not (path.name in written or path.name.startswith("."))
+    ]
+    if others:
+        raise UserError(
+            f"{out} holds more than converted weights, which would be lost: "
+            f"{', '.join(sorted(others))}; move it away or choose another --out"
+        )
 
 
 @contextlib.contextmanager

@@ -341,6 +341,14 @@ def test_only_earlier_conversions_are_replaced(tmp_path, capsys):
     assert run("t5", source, "--out", out) == 2
     assert read_card(out).dtype == "bfloat16"  # a failure leaves what was there
     assert [name for name in listing(tmp_path) if "tmp" in name or "old" in name] == []
+    write_t5(source)
+    (out / "notes.txt").write_text("mine")
+    (out / "sub").mkdir()
+    before = listing(out)
+    capsys.readouterr()
+    assert run("t5", source, "--out", out) == 2
+    assert "would be lost: notes.txt, sub" in capsys.readouterr().err
+    assert listing(out) == before
 
 
 def test_an_earlier_conversion_comes_back_when_the_new_one_cannot_take_its_place(
