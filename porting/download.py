@@ -181,7 +181,11 @@ def download_snapshot(name: str) -> Path:
         UserError: it cannot be had, has no safetensors, or is not what it was before.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HTTPError,  # of httpx or httpx2, whichever this version builds on
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     repository, _, revision = name.partition("@")
     try:
@@ -198,9 +202,13 @@ def download_snapshot(name: str) -> Path:
             f"{name} is not in the local Hugging Face cache, and the hub cannot be reached "
             "(or HF_HUB_OFFLINE is set)"
         ) from error
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{name} cannot be fetched from the Hugging Face hub: {first}") from error
+    except (OSError, ValueError, HTTPError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # What is no answer of the hub is a connection that failed.
+        advice = "" if isinstance(error, (OSError, ValueError)) else "; the same command resumes"
+        raise UserError(
+            f"{name} cannot be fetched from the Hugging Face hub: {first}{advice}"
+        ) from error
     weights = sorted(Path(folder).glob("*.safetensors"))
     if not weights:
         raise UserError(

@@ -222,6 +222,23 @@ def test_hub_repository(hub, tmp_path, monkeypatch, capsys):
     assert run("t5", "someone/tiny-t5@v2", "--out", tmp_path / "out2") == 0  # asked for by name
 
 
+def test_a_hub_download_that_breaks_off(hub, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    files = t5_files(tmp_path)
+    hub.add_repository("someone/tiny-t5", files)
+    (page,) = (page for path, page in hub.pages.items() if path.endswith("model.safetensors"))
+    page.breaks = [4000] * 10
+    assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: someone/tiny-t5 cannot be fetched from the Hugging Face hub")
+    assert error.endswith("the same command resumes")
+    assert not (tmp_path / "out").exists()
+    page.breaks = [4000]
+    assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 0
+    sha256 = read_card(tmp_path / "out").source_sha256["model.safetensors"]
+    assert sha256 == hashlib.sha256(files["model.safetensors"]).hexdigest()
+
+
 def test_hub_refusals(hub, tmp_path, capsys):
     assert run("t5", "someone/nothing", "--out", tmp_path / "out") == 2
     assert "no public repository someone/nothing" in capsys.readouterr().err
