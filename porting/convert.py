@@ -75,7 +75,9 @@ def _convert_open(
             network=network.name,
             config=dataclasses.asdict(config),
             source=source.label,
-            source_sha256={file.name: sha256_of(file) for file in source.files},
+            source_sha256={
+                file.name: sha256_of(file) for file in [*source.files, *source.companions]
+            },
             sha256=sha256,
             dtype=dtype,
             num_parameters=sum(math.prod(shape) for shape in target.values()),

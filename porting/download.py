@@ -175,7 +175,7 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def download_snapshot(name: str) -> Path:
-    """The folder of a hub repository `owner/name` or `owner/name@revision`, weights pinned.
+    """The folder of a hub repository `owner/name` or `owner/name@revision`, every file pinned.
 
     Raises:
         UserError: it cannot be had, has no safetensors, or is not what it was before.
@@ -209,12 +209,12 @@ def download_snapshot(name: str) -> Path:
         raise UserError(
             f"{name} cannot be fetched from the Hugging Face hub: {first}{advice}"
         ) from error
-    weights = sorted(Path(folder).glob("*.safetensors"))
-    if not weights:
+    files = [file for pattern in HUB_FILES for file in sorted(Path(folder).glob(pattern))]
+    if not any(file.suffix == ".safetensors" for file in files):
         raise UserError(
             f"{name} has no safetensors, and pickles are not fetched: name a revision that has "
             f"them ({repository}@refs/pr/NUMBER), or download its .bin yourself and give the file"
         )
-    for file in weights:
+    for file in files:
         pin(f"{name}/{file.name}", sha256_of(file))
     return Path(folder)

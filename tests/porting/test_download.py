@@ -190,7 +190,8 @@ def t5_files(tmp_path, **more):
 
 
 def test_hub_repository(hub, tmp_path, monkeypatch, capsys):
-    hub.add_repository("someone/tiny-t5", t5_files(tmp_path))
+    files = t5_files(tmp_path)
+    hub.add_repository("someone/tiny-t5", files)
     assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 0
     assert listing(tmp_path / "out") == [
         "card.json",
@@ -212,14 +213,19 @@ def test_hub_repository(hub, tmp_path, monkeypatch, capsys):
     assert len(hub.log) == before
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    other = t5_files(tmp_path)
-    other["model.safetensors"] = other["model.safetensors"][:-1] + b"\x01"
+    other = files | {"model.safetensors": files["model.safetensors"][:-1] + b"\x01"}
     hub.add_repository("someone/tiny-t5", other)
     assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out2") == 2
     assert "when it was first downloaded" in capsys.readouterr().err
     assert not (tmp_path / "out2").exists()
     hub.add_repository("someone/tiny-t5", other, revision="v2")
     assert run("t5", "someone/tiny-t5@v2", "--out", tmp_path / "out2") == 0  # asked for by name
+    # So are the other files: the number of heads is in one of them.
+    config = json.loads(files["config.json"]) | {"num_heads": 6, "d_kv": 3}
+    other = files | {"config.json": json.dumps(config).encode()}
+    hub.add_repository("someone/tiny-t5", other)
+    assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out3") == 2
+    assert "someone/tiny-t5/config.json has SHA-256" in capsys.readouterr().err
 
 
 def test_a_hub_download_that_breaks_off(hub, tmp_path, capsys, monkeypatch):
