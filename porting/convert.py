@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from otuken_jax.errors import UserError
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
-from porting.download import sha256_of, write_atomically
+from porting.download import record_file, sha256_of, write_atomically
 from porting.rules import Network, PortError, Shape, plan, target_shapes
-from porting.sources import COMPANIONS, Source, locate, open_source
+from porting.sources import COMPANIONS, DamagedError, Source, locate, open_source
 from porting.verify import Difference, compare_files
 
 CONVERTER_VERSION = 1
@@ -52,12 +52,21 @@ def convert(
     out = out.resolve()
     _check_out(out)
     path = locate(source, network)
-    label = path.name if path == Path(source) else source
-    with open_source(path, label=label, state_dict_key=network.state_dict_key) as opened:
-        try:
+    local = path == Path(source)
+    label = path.name if local else source
+    try:
+        with open_source(path, label=label, state_dict_key=network.state_dict_key) as opened:
             return _convert_open(network, opened, out, dtype, verify)
-        except PortError as error:
-            raise UserError(f"{label} does not convert to {network.name}: {error}") from error
+    except PortError as error:
+        raise UserError(f"{label} does not convert to {network.name}: {error}") from error
+    except DamagedError as error:
+        if local:
+            raise
+        # The hub's cache shows its files as links; the bytes lie elsewhere.
+        raise UserError(
+            f"{error}; it came damaged: delete {error.path.resolve()} and its line in "
+            f"{record_file()}, then the same command fetches it anew"
+        ) from error
 
 
 def _convert_open(

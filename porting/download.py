@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -46,6 +47,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("OTUKEN_CACHE") or default)
 
 
+def record_file() -> Path:
+    """Where the first hash of each address is written down."""
+    return cache_folder() / "sha256.json"
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file in hexadecimal, computed once per version of the file."""
     stat = path.stat()
@@ -65,25 +71,30 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def pin(address: str, sha256: str) -> None:
+def pin(address: str, sha256: str, cached: Path | None = None) -> None:
     """Records the hash of what `address` gave, or compares it with the recorded one.
+
+    cached: the file in the cache, which the error then says how to get rid of.
 
     Raises:
         UserError: the record holds another hash.
     """
-    record = cache_folder() / "sha256.json"
+    record = record_file()
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{record}.lock"):
-            known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+            text = record.read_text(encoding="utf-8") if record.is_file() else "{}"
+            # Whoever deletes the last line by hand leaves the comma of the one before.
+            known = json.loads(re.sub(r",\s*}", "}", text))
             first = known.setdefault(address, sha256)
             write_atomically(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
     except (OSError, ValueError) as error:
         raise UserError(f"the record of hashes {record} cannot be kept: {error}") from error
     if first != sha256:
+        damaged = f"if it is damaged, delete {cached.resolve()}; " if cached else ""
         raise UserError(
-            f"{address} has SHA-256 {sha256} but was {first} when it was first downloaded; if the "
-            f"change is intended, delete its line in {record}"
+            f"{address} has SHA-256 {sha256} but was {first} when it was first downloaded; "
+            f"{damaged}if the change is intended, delete its line in {record}"
         )
 
 
@@ -107,7 +118,7 @@ def download(url: str) -> Path:
                     part.unlink()
                     raise
                 part.replace(target)
-            pin(url, sha256_of(target))
+            pin(url, sha256_of(target), target)
     except OSError as error:
         raise UserError(f"{url} cannot be stored in {cache_folder()}: {error}") from error
     return target
@@ -216,5 +227,5 @@ def download_snapshot(name: str) -> Path:
             f"them ({repository}@refs/pr/NUMBER), or download its .bin yourself and give the file"
         )
     for file in files:
-        pin(f"{name}/{file.name}", sha256_of(file))
+        pin(f"{name}/{file.name}", sha256_of(file), file)
     return Path(folder)

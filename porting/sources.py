@@ -24,6 +24,14 @@ INDEX = ".safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth")
 
 
+class DamagedError(UserError):
+    """A file of weights cannot be read."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Tensors by name, read on demand, and the files that they come from."""
@@ -124,7 +132,8 @@ def _open_safetensors(files: list[Path], stack: contextlib.ExitStack):
         try:
             file = stack.enter_context(safe_open(path, framework="numpy"))
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is truncated or no safetensors file: {error}") from error
+            message = f"{path} is truncated or no safetensors file: {error}"
+            raise DamagedError(path, message) from error
         for name in file.keys():  # noqa: SIM118 (a safetensors file, not a dict)
             if name in holder:
                 raise UserError(f"{path} repeats the tensor {name} of another shard")
@@ -142,12 +151,14 @@ def _open_pickle(path: Path, state_dict_key: str | None):
         mapped = zipfile.is_zipfile(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise UserError(
+        raise DamagedError(
+            path,
             f"{path} is refused: it is truncated, or holds more than tensors, and running code "
-            f"from it would not be safe ({_reason(error)})"
+            f"from it would not be safe ({_reason(error)})",
         ) from error
     except Exception as error:  # a damaged pickle can fail in any way
-        raise UserError(f"{path} is truncated or no PyTorch file: {_reason(error)}") from error
+        message = f"{path} is truncated or no PyTorch file: {_reason(error)}"
+        raise DamagedError(path, message) from error
     if state_dict_key is not None and isinstance(loaded, dict) and state_dict_key in loaded:
         loaded = loaded[state_dict_key]
     if not isinstance(loaded, dict) or not all(

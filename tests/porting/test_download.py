@@ -136,7 +136,7 @@ def test_other_bytes_than_the_first_time_are_refused(server):
     (cache_folder() / "sha256.json").unlink()  # the change is intended
     download(f"{server.url}/w.pt")
     path.write_bytes(CONTENT)  # and the cache is watched too
-    with pytest.raises(UserError, match="has SHA-256"):
+    with pytest.raises(UserError, match=f"has SHA-256.*if it is damaged, delete {path};"):
         download(f"{server.url}/w.pt")
 
 
@@ -243,6 +243,41 @@ def test_a_hub_download_that_breaks_off(hub, tmp_path, capsys, monkeypatch):
     assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 0
     sha256 = read_card(tmp_path / "out").source_sha256["model.safetensors"]
     assert sha256 == hashlib.sha256(files["model.safetensors"]).hexdigest()
+
+
+def delete_line(part):
+    """Deletes one line of the record of hashes, as an error advises."""
+    record = cache_folder() / "sha256.json"
+    lines = record.read_text().splitlines()
+    (found,) = (line for line in lines if part in line)
+    record.write_text("\n".join(line for line in lines if line is not found))
+
+
+def test_a_damaged_first_download_can_be_mended(hub, tmp_path, capsys, monkeypatch):
+    """By what the error advises, for the cache of this project and that of the hub."""
+    torch.save(clip_tensors(), tmp_path / "w.pt")
+    whole, url = (tmp_path / "w.pt").read_bytes(), f"{hub.url}/w.pt"
+    network = dataclasses.replace(NETWORKS["clip"], published={"tiny": url})
+    monkeypatch.setitem(NETWORKS, "clip", network)
+    files = t5_files(tmp_path)
+    cut = files | {"model.safetensors": b"\xff" * 8 + files["model.safetensors"][8:]}
+    downloads.pin("another", "0")
+    for command, bad, good, line in [
+        (("clip", "tiny"), whole[:-9], whole, url),
+        (("t5", "someone/tiny-t5"), cut, files, "someone/tiny-t5/model.safetensors"),
+    ]:
+        for content, status in ((bad, 2), (good, 2), (good, 0)):
+            if isinstance(content, dict):
+                hub.add_repository("someone/tiny-t5", content, commit="1" * 40)
+            else:
+                hub.pages["/w.pt"] = Page(content)
+            assert run(*command, "--out", tmp_path / command[0]) == status
+            error = capsys.readouterr().err.splitlines()[-1]
+            if content is good and status == 2:
+                damaged, record = error.split("delete ")[1].split(" and its line in ")
+                assert record.startswith(str(cache_folder() / "sha256.json"))
+                os.unlink(damaged)
+                delete_line(line)
 
 
 def test_hub_refusals(hub, tmp_path, capsys):

@@ -41,9 +41,9 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def add_repository(self, name, files, *, revision="main"):
+    def add_repository(self, name, files, *, revision="main", commit=None):
         """Serves `files` as a repository of the Hugging Face hub, with one commit."""
-        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        commit = commit or hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
         info = {"id": name, "sha": commit, "siblings": [{"rfilename": file} for file in files]}
         tree = [
             {"type": "file", "path": file, "size": len(content), "oid": f"{i:040}"}
