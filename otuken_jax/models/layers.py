@@ -27,6 +27,10 @@ class MLP(nnx.Module):
         return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
 
 
+# Here and in T5, CLIP and Point-E, attention names no `implementation`, for which JAX takes XLA's,
+# on GPUs too. cuDNN's fused kernel takes bfloat16 or float16 alone, needs even lengths where a mask
+# or a bias is trained with, and looks for a GPU while it is traced, so that a step lowered for CUDA
+# on another machine cannot hold it. It was never compared with XLA's on a GPU.
 class CrossAttention(nnx.Module):
     """softmax(q k^T / sqrt(d)) v with a key mask; queries and keys may differ in width."""
 
