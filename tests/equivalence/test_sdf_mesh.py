@@ -31,12 +31,28 @@ def check_mesh(g, case, volume):
     )
     nearest = point_clouds.nearest_points(g["pc_coords"], vertices.astype(np.float32))
     np.testing.assert_array_equal(g["pc_rgb"][nearest], g[f"{case}__vertex_rgb"])
+    return vertices, faces, g["pc_rgb"][nearest]
 
 
 @pytest.mark.parametrize("case", ["ellipsoid", "ellipsoid_negated"])
 def test_analytic_field(case):
     g = load("pointe_evals/sdf_to_mesh.npz")
     check_mesh(g, case, g[f"{case}__volume"])
+
+
+def test_mesh_of_the_ply_file():
+    """Point-E's own file of a mesh; ours has other properties, so its content is compared."""
+    g = load("pointe_evals/sdf_to_mesh.npz")
+    vertices, faces, colors = check_mesh(g, "ellipsoid", g["ellipsoid__volume"])
+    body = (GOLDEN / "pointe_evals/ellipsoid.ply").read_bytes().split(b"end_header\n", 1)[1]
+    corners = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
+    stored = np.frombuffer(body, corners, len(vertices))
+    np.testing.assert_allclose(vertices, stored["position"], rtol=0, atol=5e-8)
+    np.testing.assert_array_equal(np.round(colors * 255.499), stored["color"])
+    triangles = np.dtype([("count", "u1"), ("index", "<i4", 3)])
+    triangles = np.frombuffer(body, triangles, offset=stored.nbytes)
+    assert set(triangles["count"]) == {3}
+    np.testing.assert_array_equal(faces, triangles["index"])
 
 
 def test_field_of_one_sign_loses_its_mean():
