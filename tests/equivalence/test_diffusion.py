@@ -16,6 +16,7 @@ from flax import nnx
 from golden_files import jit, load, manifest, state_dict
 
 from otuken_jax import diffusion as D
+from otuken_jax import point_generation
 from otuken_jax.models import point_e
 from otuken_jax.point_clouds import split_cloud
 from otuken_jax.point_sampler import (
@@ -117,6 +118,15 @@ def test_published_networks_use_these_schedules_and_scales():
         assert config["timesteps"] == D.NUM_TIMESTEPS
         assert tuple(config["channel_scales"]) == point_e.CHANNEL_SCALES
         assert tuple(config["channel_biases"]) == point_e.CHANNEL_BIASES
+
+
+def test_published_sampler_defaults():
+    """64 Heun steps, both stages guided for pictures, the first alone for texts."""
+    base = StageConfig(1024, "cosine", D.KarrasConfig(64, 1e-3, 120.0, 3.0, "heun", 3.0, True))
+    upsampler = D.KarrasConfig(64, 1e-3, 160.0, 0.0, "heun", 3.0, True)
+    unguided = dataclasses.replace(upsampler, guidance_scale=0.0)
+    assert (base, StageConfig(3072, "linear", upsampler)) == point_generation.IMAGE_STAGES
+    assert (base, StageConfig(3072, "linear", unguided)) == point_generation.TEXT_STAGES
 
 
 def test_respacing_refuses_what_does_not_fit():
