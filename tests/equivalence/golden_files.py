@@ -1,4 +1,9 @@
-"""Reads the golden files and makes the weights that their outputs belong to."""
+"""Reads the golden files and makes the weights that their outputs belong to.
+
+What no test reads: `layer_names` and `layer_stats` (for finding a fault; outputs and gradients are
+compared whole), `sqdist` (our ball query forms it inside, and its indices are equal), and
+`t_before_truncation_float64sigma` (the arithmetic of NumPy 1, which the reference did not run).
+"""
 
 import functools
 import json

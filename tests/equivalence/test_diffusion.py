@@ -168,6 +168,7 @@ def test_ddpm_and_ddim(case):
     reverse = diffusion.reverse(diffusion.model_output(model, x, t), x, t, clip_denoised=True)
     np.testing.assert_allclose(reverse.mean, last(g["pmv_mean"]), atol=5e-6)
     np.testing.assert_allclose(reverse.log_variance, last(g["pmv_log_variance"]), rtol=5e-7)
+    np.testing.assert_allclose(jnp.exp(reverse.log_variance), last(g["pmv_variance"]), rtol=5e-6)
     np.testing.assert_allclose(reverse.pred_x0, last(g["pmv_pred_xstart"]), atol=4e-4)
 
     noise = as_noise(g["step_noise"])

@@ -146,7 +146,8 @@ def test_tiny_sdf():
 
     def compare(latents, sdf):
         np.testing.assert_allclose(latents, g["latents"], **TINY_CLOSE)
-        np.testing.assert_allclose(sdf, g["sdf"], **TINY_CLOSE)
+        for key in ("sdf", "sdf_via_forward"):
+            np.testing.assert_allclose(sdf, g[key], **TINY_CLOSE)
 
     check_sdf(TINY["tiny-sdf"], g, compare)
 
@@ -248,6 +249,8 @@ def test_tiny_diffusion(name):
     np.testing.assert_allclose(out, channels_last(g["out"]), **TINY_CLOSE)
     np.testing.assert_allclose(mirror_out, channels_last(g["out"]), **TINY_CLOSE)
 
+    loss = np.mean(out * direction)
+    np.testing.assert_allclose(loss, g["grad_loss"], rtol=0, atol=3e-7)  # measured: 3.2e-8
     check_gradient(grad_x, channels_last(g["grad_x"]), "x")
     check_gradient(mirror_grad_x, channels_last(g["grad_x"]), "x, PyTorch")
     golden = {k[12:].replace("__", "."): v for k, v in g.items() if k.startswith("grad_param__")}
@@ -270,9 +273,8 @@ def test_tiny_unconditional(name):
     out = jit(lambda m, x, t, low_res: m(x, t, None, low_res))(model, x, t, low_res)
     want = channels_last(g["out_zero_embeddings"])
     np.testing.assert_allclose(out, want, **TINY_CLOSE)
-    np.testing.assert_array_equal(
-        want, channels_last(g.get("out_no_embeddings", want.swapaxes(1, 2)))
-    )
+    if "out_no_embeddings" in g:  # of the upsampler alone, where the reference takes none at all
+        np.testing.assert_allclose(out, channels_last(g["out_no_embeddings"]), **TINY_CLOSE)
     with torch.inference_mode():
         x, t, _, low_res = map(as_tensor, inputs_of(g))
         np.testing.assert_allclose(mirror(x, t, None, low_res), want, **TINY_CLOSE)
