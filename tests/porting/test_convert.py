@@ -20,14 +20,18 @@ from converter import (
 from flax import nnx
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tiny_models import TINY as TINY_OTUKEN3D
 
 from otuken_jax.errors import UserError, run_command
+from otuken_jax.models.point_e import PointDiffusionConfig, PointESDFConfig
+from otuken_jax.models.pointnet2 import PointNet2Config
 from otuken_jax.models.t5 import T5Config, T5Encoder
 from otuken_jax.models.weights import load_weights, read_card
 from porting.__main__ import main
 from porting.convert import convert
 from porting.registry import NETWORKS
 from porting.rules import IDENTITY, build
+from porting.verify import draw_weights
 
 T5 = NETWORKS["t5"]
 INDEX_FILE = "model.safetensors.index.json"
@@ -380,6 +384,27 @@ def test_verify(tmp_path, capsys, dtype):
     assert capsys.readouterr().out.count("largest difference") == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("point-e/sdf", PointESDFConfig(32, 1, 4, 1, 4)),
+        ("point-e/base40M", PointDiffusionConfig(32, 1, 4, condition="grid", condition_dim=48)),
+        ("point-e/pointnet", PointNet2Config()),
+        ("otuken3d", TINY_OTUKEN3D),
+    ],
+)
+def test_verify_against_our_mirrors(tmp_path, capsys, monkeypatch, name, config):
+    network = dataclasses.replace(NETWORKS[name], config_from_source=lambda *_: config)
+    monkeypatch.setitem(NETWORKS, name, network)
+    module = network.make_torch(config)
+    draw_weights(module)
+    network.settle(module)
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    assert run(name, tmp_path / "w.pt", "--out", tmp_path / "out", "--verify") == 0
+    assert "largest difference" in capsys.readouterr().out
+
+
 def write_clip(file):
     torch.save(clip_tensors(), file)
     return file
@@ -410,7 +435,7 @@ def test_export_and_back_is_bit_identical(tmp_path, dtype):
     assert read_card(tmp_path / "a").sha256 == read_card(tmp_path / "b").sha256
 
 
-def test_export_of_clip_brings_its_temperature(tmp_path):
+def test_export_of_clip_brings_its_temperature_and_ports_back(tmp_path):
     assert run("clip", write_clip(tmp_path / "clip.pt"), "--out", tmp_path / "a") == 0
     assert run("export", tmp_path / "a", "--out", tmp_path / "torch") == 0
     with safe_open(tmp_path / "torch" / "model.safetensors", framework="pt") as file:
@@ -419,6 +444,8 @@ def test_export_of_clip_brings_its_temperature(tmp_path):
     for name, w in clip_tensors().items():
         if name != "logit_scale":
             assert torch.equal(tensors[name], w)
+    assert run("clip", tmp_path / "torch", "--out", tmp_path / "b") == 0
+    assert read_card(tmp_path / "a").sha256 == read_card(tmp_path / "b").sha256
 
 
 def test_all_networks_are_registered():
