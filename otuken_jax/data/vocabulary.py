@@ -152,7 +152,11 @@ def prune_encoder(source: Path, kept: Int[np.ndarray, " kept"], target: Path) ->
 
     weights = source / "model.safetensors"
     if not (weights.is_file() and (source / "config.json").is_file()):
-        raise UserError(f"{source} lacks model.safetensors or config.json; put both there")
+        raise UserError(
+            f"{source} lacks model.safetensors or config.json; put both there. Shards or a .bin "
+            f"file become one file: `python -m porting t5 {source} --out A`, then "
+            "`python -m porting export A --out B`"
+        )
     config = json.loads((source / "config.json").read_text())
     before, tensors = 0, {}
     with safe_open(weights, framework="numpy") as file:

@@ -16,6 +16,8 @@ from otuken_jax.data import vocabulary
 from otuken_jax.data.text import ByteTokenizer, load_tokenizer, normalize
 from otuken_jax.errors import UserError
 from otuken_jax.models.t5 import T5Config, T5Encoder
+from porting.convert import convert
+from porting.t5 import NETWORKS, make_torch
 
 CORPUS = [
     "İznik tarzı lale motifli kırmızı çini vazo",
@@ -178,25 +180,36 @@ def test_pruned_encoder_gives_the_same_bits(turkish):
 
 @pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
 def test_prune_command_writes_tokenizer_and_weights(turkish, tmp_path, capsys, model_type):
+    """And what it writes ports: the same parameters, of the embedding the kept rows."""
     file, source, out = tmp_path / "prompts.txt", tmp_path / "published", tmp_path / "pruned"
     file.write_text("\n".join(CORPUS[:2]), encoding="utf-8")
     source.mkdir()
     rows = turkish.vocab_size + 12  # published tables have more rows than the tokenizer has pieces
-    table = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
-    layer = np.ones((4, 4), np.float32)
-    tensors = {"encoder.block.0.layer.0.SelfAttention.q.weight": layer, "lm_head.weight": table}
-    copies = {"shared.weight": table, "encoder.embed_tokens.weight": table.copy()}
-    save_file(tensors | copies | {"decoder.x": layer}, source / "model.safetensors")
-    (source / "config.json").write_text(json.dumps({"model_type": model_type, "vocab_size": rows}))
+    module = make_torch(T5Config(rows, 4, 2, 6, 1, 2, per_layer_bias=model_type == "umt5"))
+    tensors = {name: w.numpy() for name, w in module.state_dict().items()}
+    table = tensors["shared.weight"]
+    extra = {"lm_head.weight": table.copy(), "decoder.x": np.ones((4, 4), np.float32)}
+    tensors["encoder.embed_tokens.weight"] = table.copy()
+    save_file(tensors | extra, source / "model.safetensors")
+    config = module.config.to_dict() | {"model_type": model_type}
+    (source / "config.json").write_text(json.dumps(config))
 
     command = ["prune", "--tokenizer", turkish.name, "--weights", str(source), str(file)]
     vocabulary.main([*command, "--out", str(out)])
     kept = np.load(out / "kept_ids.npy")
     written = load_file(out / "model.safetensors")
-    assert set(written) == {"shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight"}
+    assert set(written) == set(tensors) - {"encoder.embed_tokens.weight"}
     np.testing.assert_array_equal(written["shared.weight"], table[kept])
     assert json.loads((out / "config.json").read_text())["vocab_size"] == len(kept)
-    assert f"{rows * 4 + 16:,} -> {len(kept) * 4 + 16:,}" in capsys.readouterr().out
+    others = sum(w.size for w in written.values()) - len(kept) * 4
+    counts = f"{rows * 4 + others:,} -> {len(kept) * 4 + others:,}"
+    assert counts in capsys.readouterr().out
+    for folder in (source, out):
+        convert(NETWORKS["t5"], str(folder), folder / "ported")
+    old, new = (load_file(folder / "ported" / "model.safetensors") for folder in (source, out))
+    assert old.keys() == new.keys()
+    for name, w in old.items():
+        np.testing.assert_array_equal(new[name], w[kept] if name == "embedding" else w)
     reloaded = load_tokenizer(str(out))
     assert reloaded.vocab_size == len(kept)
     for text in CORPUS[:2]:
