@@ -22,6 +22,14 @@ from porting.rules import Network, Shape
 COMPANIONS = [name for name in HUB_FILES if "safetensors" not in name]
 INDEX = ".safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth")
+# What NumPy's scalars are pickled as: training checkpoints keep accuracies beside the weights. The
+# function that makes one is stored under its module's name before NumPy 2 or after.
+_MAKE_SCALAR = np.float64(0).__reduce__()[0]
+_SCALARS = [
+    *((_MAKE_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("?", "i4", "i8", "f4", "f8")),
+]
 
 
 class DamagedError(UserError):
@@ -143,13 +151,14 @@ def _open_safetensors(files: list[Path], stack: contextlib.ExitStack):
 
 
 def _open_pickle(path: Path, state_dict_key: str | None):
-    """Shapes and reader of a state dict saved by torch; nothing but tensors is ever unpickled."""
+    """Shapes and reader of a state dict saved by torch; nothing but values is ever unpickled."""
     import torch
 
     try:
         # Files in the format before torch 1.6 cannot be mapped and are read whole.
         mapped = zipfile.is_zipfile(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with torch.serialization.safe_globals(_SCALARS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise DamagedError(
             path,

@@ -134,7 +134,8 @@ def test_shards(tmp_path):
 def test_a_state_dict_inside_a_checkpoint(tmp_path):
     folder = write_t5(tmp_path / "source", name="checkpoint.pt")
     file = folder / "checkpoint.pt"
-    torch.save({"epoch": 3, "model_state_dict": t5_tensors()}, file)
+    beside = {"epoch": np.int64(3), "class_acc": np.float64(0.9), "instance_acc": np.float32(0.8)}
+    torch.save(beside | {"model_state_dict": t5_tensors()}, file)
     nested = dataclasses.replace(T5, state_dict_key="model_state_dict")
     convert(nested, str(file), tmp_path / "out")
     assert_equal(flat(load(tmp_path / "out")), expected())
