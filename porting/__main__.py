@@ -2,7 +2,7 @@
 
     python -m porting NETWORK SOURCE --out DIR [--dtype float32|bfloat16] [--verify]
     python -m porting export DIR --out DIR
-    python -m porting table [NETWORK ...]
+    python -m porting table [NETWORK ...] [--config NAME ...]
 
 SOURCE is a file (.safetensors, .safetensors.index.json, .bin, .pt), a folder, or a published name:
 OWNER/NAME[@REVISION] on the Hugging Face hub for t5 and clip, the model's own name for Point-E.
@@ -68,7 +68,9 @@ def table_command(argv: list[str]) -> int:
     """`python -m porting table`: measured differences at published sizes."""
     parser = _parser("table")
     parser.add_argument("network", metavar="NETWORK", nargs="*", help=", ".join(NETWORKS))
-    parser.add_argument("--config", action="append", help="only these published sizes")
+    parser.add_argument(
+        "--config", action="extend", nargs="+", metavar="NAME", help="only these published sizes"
+    )
     args = parser.parse_args(argv)
     networks = [find_network(name) for name in args.network] or list(NETWORKS.values())
     known = [name for network in networks for name in network.configs]

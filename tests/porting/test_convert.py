@@ -132,6 +132,7 @@ def test_shards(tmp_path):
 
 
 def test_a_state_dict_inside_a_checkpoint(tmp_path):
+    """Beside NumPy's numbers, as the training of the published PointNet++ may have left them."""
     folder = write_t5(tmp_path / "source", name="checkpoint.pt")
     file = folder / "checkpoint.pt"
     beside = {"epoch": np.int64(3), "class_acc": np.float64(0.9), "instance_acc": np.float32(0.8)}
@@ -485,3 +486,5 @@ def test_table(capsys, monkeypatch):
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 5
     assert rows[2].startswith("| clip | tiny | 0.0 M | text embedding |")
+    assert run("table", "clip", "--config", "huge", "vast") == 2
+    assert "no published size 'vast'; there are tiny, huge" in capsys.readouterr().err
