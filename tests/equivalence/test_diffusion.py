@@ -166,6 +166,8 @@ def test_ddpm_and_ddim(case):
 
     x, t = last(g["pmv_x"]), jnp.asarray(g["pmv_t"])
     reverse = diffusion.reverse(diffusion.model_output(model, x, t), x, t, clip_denoised=True)
+    # Measured: 6e-7, equal, 8e-8, 4.6e-5. Between builds the logarithm, 9 at most, is a step
+    # of float32 off, which is 1e-6 of the variance.
     np.testing.assert_allclose(reverse.mean, last(g["pmv_mean"]), atol=5e-6)
     np.testing.assert_allclose(reverse.log_variance, last(g["pmv_log_variance"]), rtol=5e-7)
     np.testing.assert_allclose(jnp.exp(reverse.log_variance), last(g["pmv_variance"]), rtol=5e-6)
@@ -218,6 +220,7 @@ def test_karras_with_analytic_denoisers(case):
     x, x0 = samples.steps
     sigmas = D.karras_sigmas(config.num_steps, config.sigma_min, config.sigma_max)
     scales = np.maximum(sigmas, 0.05)[:, None, None, None]
+    # Measured: 3.6e-5 (dpm); the final x 1.8e-6, its prediction 8.2e-5 (guided).
     assert np.max(np.abs(x - scaled(g["x_unscaled"])) / scales) < 3e-4
     np.testing.assert_allclose(samples.x, last(g["final_scaled"]), atol=1.5e-5)
     if "pred_xstart_unscaled" in g:
@@ -244,7 +247,7 @@ def test_guidance_at_single_noise_levels():
     for sigma in (0.05, 0.5, 2.0, 20.0):
         t = int(D.sigma_to_timestep(np.float32(sigma), diffusion.alphas_cumprod))
         got = outputs(sigma * last(g["x_unit"]), jnp.float32(sigma), t)
-        # An unclipped prediction is the network's rounding times sigma.
+        # An unclipped prediction is the network's rounding times sigma. Measured: 0.11 of it.
         bound = {"rtol": 1e-5, "atol": 1e-5 * max(1, sigma)}
         for key, x0 in got.items():
             np.testing.assert_allclose(x0, last(g[f"sigma{sigma:g}_{key}"]), **bound)
@@ -285,6 +288,7 @@ def test_two_stage_sampler(case):
     assert (np.abs(cloud - last(g["final"])) <= bound).all()
     xyz, rgb = split_cloud(np.asarray(cloud))
     np.testing.assert_allclose(xyz, g["pc_coords"], atol=bound[0])
+    # Measured: equal. Elsewhere a colour near a half may round the other way, by one level.
     off = np.abs(rgb - g["pc_rgb01"]) * 255
     assert off.max() < 1.01
     assert np.mean(off > 0.01) < 0.01

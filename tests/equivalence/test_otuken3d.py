@@ -54,6 +54,7 @@ ONE_STAGE = dataclasses.replace(
     ),
 )
 OUTPUTS = ("field", "host", "band", "chart", "color")
+# Measured: the decoder 3.9e-6, the encoders 1.2e-6, mixed styles 1.7e-6.
 GRADIENT_TOLERANCE = 3e-5
 
 
@@ -196,7 +197,7 @@ def test_decoder_at_full_size(stage):
     check_decoder(FULL, stage, 0.3)
 
 
-def check_encoders(config):
+def check_encoders(config, tolerance):
     """Latent, tokens and style of texts and points, and what all parameters get."""
     module, model = make_pair(config)
     inputs = inputs_with_absences(config)
@@ -211,7 +212,7 @@ def check_encoders(config):
     found = module.encode(to_torch(inputs))
     want = [found.latent, found.tokens.values, *found.style]
     for x, y in zip(got, want, strict=True):
-        assert_same(np.asarray(x), y.detach().numpy())
+        assert_same(np.asarray(x), y.detach().numpy(), tolerance)
     weighted_sum(want).backward()
     for part in ("fusion", "style_encoder", "text_encoder", "point_encoder"):
         assert_same_gradients(module, config, grads[part], part)
@@ -230,12 +231,12 @@ def inputs_with_absences(config):
 
 
 def test_fusion_and_style_encoder():
-    check_encoders(TINY)
+    check_encoders(TINY, 5e-6)  # measured: 5.5e-7
 
 
 @pytest.mark.slow
 def test_fusion_and_style_encoder_at_full_size():
-    check_encoders(FULL)
+    check_encoders(FULL, 1e-5)  # the table in porting/README.md has 1.1e-6 for the latent
 
 
 def test_styles_mix_through_adain_to_the_field():
@@ -290,7 +291,7 @@ def test_styles_mix_through_adain_to_the_field():
         for x in (o.field, o.color)
     ]
     for x, y in zip(got, want, strict=True):
-        assert_same(np.asarray(x), y.detach().numpy())
+        assert_same(np.asarray(x), y.detach().numpy())  # measured: 1.1e-6
     weighted_sum(want).backward()
     for part in ("style_encoder", "decoder"):
         assert_same_gradients(module, TINY, grads[part], part)
@@ -309,7 +310,8 @@ def test_adain(groups):
         module.affine.weight.copy_(torch.from_numpy(kernel.T))
         module.affine.bias.copy_(torch.from_numpy(bias))
         want = module(torch.from_numpy(x), torch.from_numpy(w)).numpy()
-    assert_same(np.asarray(adain(jnp.asarray(x), jnp.asarray(w))), want)
+    got = adain(jnp.asarray(x), jnp.asarray(w))
+    assert_same(np.asarray(got), want, 5e-6)  # measured: 5.3e-7
 
 
 def test_the_same_voxels_carry_the_ornament():

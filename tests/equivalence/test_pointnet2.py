@@ -102,7 +102,8 @@ def test_classifier(rule, model, mirror):
         if "idx" in key:
             np.testing.assert_array_equal(got[key], want, err_msg=key)
         else:
-            np.testing.assert_allclose(got[key], want, atol=2e-6, err_msg=key)
+            atol = 2e-6 if key == "log_probs" else 1e-6  # measured: 2.4e-7, 1.1e-7
+            np.testing.assert_allclose(got[key], want, rtol=0, atol=atol, err_msg=key)
     with torch.inference_mode():
         features, log_probs = mirror(torch.tensor(points), torch.tensor(start).long())
     np.testing.assert_allclose(features, wanted["features"], rtol=0, atol=8e-7)

@@ -80,7 +80,8 @@ def test_network_field():
     side_length = float(g["tinysdf__side_length"])
     vertices, faces, _ = point_clouds.volume_to_mesh(volume, side_length=side_length)
     np.testing.assert_array_equal(faces, g["tinysdf__faces"])
-    np.testing.assert_allclose(vertices, g["tinysdf__verts"], rtol=0, atol=2e-5)
+    verts = g["tinysdf__verts"]
+    np.testing.assert_allclose(vertices, verts, rtol=0, atol=2e-5)  # measured: 2.5e-6
 
 
 def test_farthest_points_and_neighbour_averages():
