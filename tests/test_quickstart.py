@@ -1,10 +1,19 @@
-"""What the quickstart's prompts say of themselves."""
+"""The quickstart from data to meshes on a tiny model, and what its prompts say of themselves."""
 
+import os
+import signal
+from pathlib import Path
+
+import jax
 import pytest
+import trimesh
 
 from configs.quickstart import HOSTS, MOTIFS, STYLES, get_config
 from otuken_jax import quickstart
 from otuken_jax.data.motifs.recipes import hold_out
+from otuken_jax.training.logging import MetricsLog
+
+TINY = str(Path(__file__).parent / "configs" / "tiny.py")
 
 
 @pytest.mark.parametrize(
@@ -20,3 +29,35 @@ def test_training_does_not_show_the_pairs_of_the_first_prompts(number, pair, wor
     selection = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES}
     unseen = get_config().data.heldout_styles
     assert pair in hold_out(0, **selection, unseen_styles=unseen).pairs
+
+
+@pytest.mark.slow
+def test_interrupted_and_repeated_it_ends_with_everything(tmp_path, monkeypatch, capsys):
+    overrides = ("optim.learning_rate=0.01", "model.voxel_size=8", "train.stage_epochs=(4,)")
+    arguments = ["--config", TINY, "--workdir", str(tmp_path)]
+    arguments += [f"--config.{override}" for override in overrides]
+    # Its programs compile longer than they run.
+    jax.config.update("jax_disable_most_optimizations", True)
+    write = MetricsLog.scalars
+
+    def stop(log, step, values, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(log, step, values, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "scalars", stop)
+        assert quickstart.main(arguments) == 0
+    assert (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "evaluation.json").exists()
+    assert not capsys.readouterr().out
+
+    assert quickstart.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "| split | words |" in said
+    for split in ("val", "heldout_pairs", "heldout_styles", "heldout_phrasing"):
+        assert f"| {split} | text+style |" in said
+    meshes = sorted((tmp_path / "meshes").iterdir())
+    assert [p.suffix for p in meshes] == [".glb"] * len(quickstart.PROMPTS) + [".png"]
+    assert said.rstrip().endswith("\n".join(map(str, meshes)))
+    for path in meshes[:-1]:
+        assert trimesh.load(path, force="mesh").is_watertight
