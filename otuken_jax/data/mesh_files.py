@@ -22,6 +22,7 @@ Y_UP_SUFFIXES = (".glb", ".gltf")  # by the format's own definition
 MAX_FILE_BYTES = 512 * 2**20
 MAX_FACES = 5_000_000
 MAX_PIXELS = 64 * 2**20  # of a texture
+MAX_ALL_PIXELS = 4 * MAX_PIXELS  # of all the textures of a file
 MAX_ITEMS = 100_000  # nodes, accessors or views of a glTF file
 UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_mesh_quantization")
 PLY_BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "double": 8} | {
@@ -105,7 +106,7 @@ class FolderResolver(Resolver):
     root: Path
     refused: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    read: list[Path] = field(default_factory=list)
+    read: dict[Path, bytes] = field(default_factory=dict)
     budget: int = MAX_FILE_BYTES  # bytes of all of them together
 
     def get(self, name: str) -> bytes:
@@ -114,13 +115,15 @@ class FolderResolver(Resolver):
             path = (self.mesh.parent / candidate).resolve()
             if not path.is_relative_to(self.root.resolve()):
                 self.refused.append(f"names {name!r}, which lies outside the folder")
+            elif path in self.read:
+                return self.read[path]
             elif path.is_file():
                 self.budget -= path.stat().st_size
                 if self.budget < 0:
                     self.refused.append(f"names files of more than {MAX_FILE_BYTES:,} bytes")
                     break
-                self.read.append(path)
-                return path.read_bytes()
+                self.read[path] = path.read_bytes()
+                return self.read[path]
         self.missing.append(name)
         raise FileNotFoundError(name)
 
@@ -165,7 +168,7 @@ def read_mesh(path: Path, root: Path) -> tuple[RawMesh, list[Path]]:
     if resolver.refused:
         raise BadMesh(resolver.refused[0])
     notes = [f"{name} is missing" for name in dict.fromkeys(resolver.missing)]
-    return _join(parts, tuple(notes)), resolver.read
+    return _join(parts, tuple(notes)), list(resolver.read)
 
 
 def check_claims(data: bytes, suffix: str) -> None:
@@ -292,6 +295,7 @@ def _load_parts(data: bytes, suffix: str, resolver: FolderResolver) -> list[tupl
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     parts = []
+    textures: dict[Any, UInt8[np.ndarray, "h w 3"]] = {}
     total = 0
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
@@ -313,7 +317,7 @@ def _load_parts(data: bytes, suffix: str, resolver: FolderResolver) -> list[tupl
         # Mirroring turns a part inside out, so its faces are turned back.
         mirrored = np.linalg.det(matrix[:3, :3]) < 0
         placed = vertices @ matrix[:3, :3].T + matrix[:3, 3]
-        coloring = _coloring(mesh, faces, linear=suffix in Y_UP_SUFFIXES)
+        coloring = _coloring(mesh, faces, textures, linear=suffix in Y_UP_SUFFIXES)
         parts.append((placed, faces, mirrored, coloring))
     return parts
 
@@ -347,8 +351,10 @@ def _swap_corners(coloring: Coloring) -> Coloring:
     return Coloring(coloring.factor, coloring.texture, uv, corners, coloring.linear)
 
 
-def _coloring(mesh: Any, faces: Int[np.ndarray, "f 3"], *, linear: bool) -> Coloring | None:
-    """The colours of a trimesh, or None if it has none."""
+def _coloring(
+    mesh: Any, faces: Int[np.ndarray, "f 3"], textures: dict[Any, np.ndarray], *, linear: bool
+) -> Coloring | None:
+    """The colours of a trimesh, or None if it has none; `textures` are those decoded so far."""
     visual = mesh.visual
     if visual.kind in ("vertex", "face"):
         if visual.kind == "vertex":
@@ -372,7 +378,13 @@ def _coloring(mesh: Any, faces: Int[np.ndarray, "f 3"], *, linear: bool) -> Colo
     # An OBJ material's diffuse colour is ignored beside its texture, as viewers do.
     plain = factor is None or (image is not None and not linear)
     color = np.ones(3) if plain else np.asarray(factor)[:3] / 255
-    texture = None if image is None else _pixels(image)
+    texture = None
+    if image is not None:
+        # An OBJ's materials each open the file that they name; glTF's share the images.
+        name = id(image) if linear else image.info.get("file_path", id(image))
+        if name not in textures:
+            textures[name] = _pixels(image, sum(t[..., 0].size for t in textures.values()))
+        texture = textures[name]
     uv = None if visual.uv is None else np.asarray(visual.uv, np.float64)[faces]
     if uv is not None and not np.isfinite(uv).all():
         raise BadMesh("texture coordinates are NaN or infinite")
@@ -384,16 +396,20 @@ def _coloring(mesh: Any, faces: Int[np.ndarray, "f 3"], *, linear: bool) -> Colo
     return Coloring(color, texture, uv, corners, linear)
 
 
-def _pixels(image: Any) -> UInt8[np.ndarray, "h w 3"]:
-    """A texture's pixels; transparent ones keep their colour.
+def _pixels(image: Any, others: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A texture's pixels, beside `others` of other textures; transparent ones keep their colour.
 
     Raises:
-        BadMesh: it has more than `MAX_PIXELS`, or is damaged.
+        BadMesh: there are more than `MAX_PIXELS`, or `MAX_ALL_PIXELS` in all, or it is damaged.
     """
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadMesh(f"a texture of {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}")
+    if others + width * height > MAX_ALL_PIXELS:
+        raise BadMesh(f"textures of more than {MAX_ALL_PIXELS:,} pixels in all; shrink them")
     try:
-        return np.asarray(image.convert("RGB"))
+        pixels = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise BadMesh(f"a damaged texture ({error})") from error
+    image.close()  # it holds the pixels once more
+    return pixels

@@ -4,6 +4,7 @@ import itertools
 import json
 import struct
 import time
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -89,6 +90,38 @@ def test_textures_are_sampled(tmp_path, suffix):
     np.testing.assert_allclose(color_near(raw, [0.2, 0.7, 0]), [200, 30, 40], atol=1)
     np.testing.assert_allclose(color_near(raw, [0.8, 0.1, 0]), [20, 60, 210], atol=1)
     assert len(companions) == (2 if suffix == "obj" else 0)
+
+
+@pytest.mark.parametrize("suffix", ["glb", "obj"])
+def test_a_shared_texture_is_decoded_once(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(mesh_files, "MAX_ALL_PIXELS", 100)  # the texture has 64
+    if suffix == "glb":
+        material = quad().visual.material
+        trimesh.Scene([quad(material) for _ in range(3)]).export(tmp_path / "q.glb")
+    else:
+        quad().export(tmp_path / "q.obj")
+        materials = tmp_path / "material.mtl"
+        image = materials.read_text().partition("map_Kd")[2].split()[0]
+        names = ("a", "b", "c")
+        materials.write_text("".join(f"newmtl {n}\nmap_Kd {image}\n" for n in names))
+        head, _, tail = (tmp_path / "q.obj").read_text().partition("usemtl")
+        faces = tail.partition("\n")[2]
+        parts = "".join(f"usemtl {n}\n{faces}\n" for n in names)
+        (tmp_path / "q.obj").write_text(head + parts)
+    raw, companions = read_mesh(tmp_path / f"q.{suffix}", tmp_path)
+    first, *others = (coloring.texture for _, coloring in raw.parts)
+    assert len(others) == 2
+    assert all(texture is first for texture in others)
+    assert len(companions) == (2 if suffix == "obj" else 0)
+    np.testing.assert_allclose(color_near(raw, [0.8, 0.1, 0]), [20, 60, 210], atol=1)
+
+
+def test_textures_are_limited_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(mesh_files, "MAX_ALL_PIXELS", 100)
+    gray = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.new("RGB", (8, 8), "gray"))
+    trimesh.Scene([quad(), quad(gray)]).export(tmp_path / "q.glb")
+    with pytest.raises(BadMesh, match="more than 100 pixels in all"):
+        read_mesh(tmp_path / "q.glb", tmp_path)
 
 
 def test_a_mirrored_copy_keeps_its_texture(tmp_path):
@@ -290,9 +323,13 @@ def test_hostile_files_are_refused(tmp_path, name):
     (tmp_path / "secret.mtl").write_text("newmtl a\n")
     (folder / name).write_bytes(data)
     began = time.monotonic()
+    tracemalloc.start()  # counts NumPy's arrays too
     with pytest.raises(BadMesh, match=reason):
         read_mesh(folder / name, folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert time.monotonic() - began < 10
+    assert peak < 64 * 2**20
 
 
 def test_the_harmless_twins_of_hostile_files_are_read(tmp_path):
