@@ -134,6 +134,9 @@ def normalize(
 ) -> Float[np.ndarray, "v 3"]:
     """Vertices z up, centred, the longest side of what the faces use `CANONICAL_SIZE`.
 
+    These are the bounds of the mesh as it is: what a hole took from an end is not known, and the
+    rest is scaled in its place. A spire without its last twentieth has IoU 0.86 with the whole.
+
     Raises:
         BadMesh: the shape has no size, or one beyond floating point.
     """
