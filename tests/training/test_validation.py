@@ -5,14 +5,13 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_models import TINY
 from tiny_training import copied, make_quick_step, sphere_trainer
 
 from otuken_jax.conventions import grid_points
 from otuken_jax.losses.field import LossWeights
 from otuken_jax.losses.surface import SurfaceWeights
 from otuken_jax.models.decoder import StageOutput
-from otuken_jax.models.parameters import ModelDef
+from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.pointnet2 import PointNet2
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.step import EvalSums, StepConfig
@@ -70,15 +69,8 @@ def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monk
     distance = np.linalg.norm(grid_points(16), axis=-1)
     field = jnp.asarray(radii[:, None, None, None] - distance, jnp.float32)
     none, triple = jnp.zeros_like(field), jnp.zeros((*field.shape, 3))
-    output = StageOutput(field, none, none, triple, triple, none, none)
-
-    class Spheres:
-        config = TINY
-
-        def __call__(self, grid, stage):
-            return [output]
-
-    monkeypatch.setattr(ModelDef, "bind", lambda *_: Spheres())
+    output = StageOutput(field, none, none, triple, triple)
+    monkeypatch.setattr(Otuken3DModel, "decode", lambda *_, **__: [output])
     monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
     points = StepConfig(loss=LossWeights(surface=SurfaceWeights(points=1024)))
     trainer = sphere_trainer(
