@@ -21,7 +21,7 @@ WRONG = [  # (command, arguments, what is said of them)
     (vocabulary.main, "report x", "the following arguments are required: --tokenizer"),
     (port, "t5 x", "the following arguments are required: --out"),
     (port, "export x", "the following arguments are required: --out"),
-    (port, "table --config", "argument --config: expected one argument"),
+    (port, "table --config", "argument --config: expected at least one argument"),
 ]
 
 

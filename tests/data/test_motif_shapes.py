@@ -77,7 +77,8 @@ def test_ornamented_shapes_are_in_one_piece(recipe):
 def test_shapes_are_centred_with_the_canonical_size(recipe):
     points = sample_surface(recipe, 4096, 0)["points"]
     low, high = points.min(axis=0), points.max(axis=0)
-    assert (high - low).max() == pytest.approx(CANONICAL_SIZE, abs=0.06)
+    # A relief round the widest part adds up to twice its height: 0.094 on the capital.
+    assert (high - low).max() == pytest.approx(CANONICAL_SIZE, abs=0.1)
     assert np.abs(points).max() < 0.96
     assert np.abs(low + high)[2] < 0.12
     assert np.abs(low + high).max() < 0.3  # the relief is on one side of a tile
