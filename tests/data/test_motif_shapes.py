@@ -11,6 +11,7 @@ from otuken_jax.conventions import CANONICAL_SIZE, grid_points
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.recipes import HOSTS, STYLES, Recipe
 from otuken_jax.data.motifs.shapes import (
+    FILLET,
     SMALLEST_SCALE,
     Shape,
     band_region,
@@ -68,17 +69,18 @@ def test_no_wall_breaks_on_the_coarsest_grid(host):
 def test_ornamented_shapes_are_in_one_piece(recipe):
     for resolution in (16, 48):
         sdf = Shape(recipe, 16).sdf(grid_points(resolution).reshape(-1, 3))
-        parts = label(sdf.reshape((resolution,) * 3) < 0, connectivity=3)
-        sizes = np.bincount(parts.ravel())[1:]
-        assert (sizes > 1).sum() == 1  # a lone voxel is a tip that the grid just touches
+        assert label(sdf.reshape((resolution,) * 3) < 0, connectivity=3).max() == 1
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.host)
 def test_shapes_are_centred_with_the_canonical_size(recipe):
+    plain = sample_surface(Recipe(recipe.host, None, None, 0, recipe.form, 0), 4096, 0)["points"]
+    assert np.ptp(plain, axis=0).max() == pytest.approx(CANONICAL_SIZE, abs=0.06)
     points = sample_surface(recipe, 4096, 0)["points"]
     low, high = points.min(axis=0), points.max(axis=0)
-    # A relief round the widest part adds up to twice its height: 0.094 on the capital.
-    assert (high - low).max() == pytest.approx(CANONICAL_SIZE, abs=0.1)
+    raised = max(STYLES[recipe.style].relief, 0)  # on both sides of the widest part
+    assert (high - low).max() < CANONICAL_SIZE + 0.06 + 2 * raised
+    assert (high - low).max() > CANONICAL_SIZE - 0.06
     assert np.abs(points).max() < 0.96
     assert np.abs(low + high)[2] < 0.12
     assert np.abs(low + high).max() < 0.3  # the relief is on one side of a tile
@@ -95,6 +97,10 @@ def test_relief_is_a_function_of_the_chart(recipe):
     assert fields.band.max() == 1
     assert max(np.abs(fields.u).max(), np.abs(fields.v).max()) <= 1
     near = (fields.band == 1) & (np.abs(fields.host_sdf) < 0.1)
+    parts = Shape(recipe, 16).host(grid_points(32).reshape(-1, 3))
+    if parts.rest is not None:  # where no fillet reaches, before or after the ornament
+        reach = FILLET + max(-style.relief, 0)
+        near &= (parts.rest - parts.body > reach).reshape(near.shape)
     assert near.sum() > 50
     u, v = fields.u[near], fields.v[near]
     if style.steps:
@@ -102,8 +108,7 @@ def test_relief_is_a_function_of_the_chart(recipe):
     distance = motif_field(recipe.motif, u - style.sway * (1 - v**2), v) - style.stroke
     ramp = np.clip(0.5 - distance / style.edge, 0, 1)
     expected = style.relief * ramp**2 * (3 - 2 * ramp)
-    wrong = np.abs((fields.host_sdf - fields.sdf)[near] - expected) > 2e-3
-    assert wrong.mean() < 0.02  # in the fillets of handles
+    np.testing.assert_allclose((fields.host_sdf - fields.sdf)[near], expected, atol=2e-3)
     far = np.abs(fields.host_sdf) > 0.3
     assert (fields.band[far] == 0).all()
 
@@ -175,7 +180,7 @@ def test_the_right_motif_is_the_nearest_in_the_band(recipe):
     wrong = [value for motif, value in iou.items() if motif != recipe.motif]
     assert iou[recipe.motif] == 1
     assert max(wrong) < 0.85
-    assert np.mean(wrong) < 0.62
+    assert np.mean(wrong) < 0.6
     plain = Recipe(recipe.host, None, None, 0, recipe.form, 0)
     assert not band_region(plain, 16).any()
 

@@ -54,10 +54,9 @@ def _pitrak(u: Field, v: Field) -> Field:
     s, y = np.abs(u), np.abs(v)
     burr = cut(s + y - 0.62, s + y - 0.28)
     ticks = union(
-        stroke(s, y, path("0.5,0 .86,0"), 0.19),
-        stroke(s, y, path("0,.5 0,.86"), 0.19),
-        stroke(s, y, path(".44,.14 .84,.44"), 0.18),
-        stroke(s, y, path(".14,.44 .44,.84"), 0.18),
+        stroke(s, y, path("0.5,0 .84,0"), 0.26),
+        stroke(s, y, path("0,.5 0,.84"), 0.26),
+        stroke(s, y, path(".3,.3 .7,.7"), 0.26),
     )
     return union(burr, ticks)
 
