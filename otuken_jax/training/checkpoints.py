@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 NETWORK = "otuken3d"  # name of the whole model in the converter
 CONFIG_FILE = "config.json"  # beside converted weights: what a checkpoint's meta says
 STAGE_RANK = 1e6  # a later stage beats any loss of an earlier one
-
-
 TEMPORARY = ".orbax-checkpoint-tmp"  # ends the name of a checkpoint that Orbax is writing
 
 
@@ -82,7 +80,7 @@ def _set_aside_broken_metrics(directory: Path) -> None:
                 ) from error
 
 
-def _os_error(error: Exception) -> int | None:
+def _os_error(error: BaseException) -> int | None:
     """The system's error code behind an exception; TensorStore raises its own, as a ValueError."""
     if isinstance(error, OSError):
         return error.errno
@@ -92,11 +90,19 @@ def _os_error(error: Exception) -> int | None:
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Orbax logs what it raises, and TensorStore's threads print what they could not deliver."""
+    """Orbax logs what it raises, and TensorStore's threads print what they could not deliver.
+
+    Only the system's errors are kept quiet there: the save itself reports them.
+    """
     absl = logging.getLogger("absl")
     level, hook = absl.level, sys.unraisablehook
+
+    def told(unraisable) -> None:
+        if _os_error(unraisable.exc_value) is None:
+            hook(unraisable)
+
     absl.setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda _: None
+    sys.unraisablehook = told
     try:
         yield
     finally:

@@ -2,16 +2,14 @@
 
 import json
 import math
-import socket
-import struct
 import time
 from pathlib import Path
 
 import numpy as np
 from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
 
 from otuken_jax.errors import UserError
 
@@ -46,24 +44,20 @@ class MetricsLog:
             self._truncate(resume_step)
         folder = Path(workdir) / "tensorboard"
         folder.mkdir(exist_ok=True)
-        self._events = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-        self._event(Event(file_version="brain.Event:2"))
+        # Not SummaryWriter, which writes from a thread behind a queue: where the disk is full the
+        # thread ends with a traceback, and the training stands still at the next full queue.
+        self._writer = EventsWriter(str(folder / "events"))
         if resume_step is not None:  # TensorBoard then hides later ones of earlier files
             start = SessionLog(status=SessionLog.START)
             self._event(Event(step=resume_step + 1, session_log=start))
 
     def _event(self, event: Event) -> None:
-        """Appends one record: its length, its contents, and a checksum of each.
-
-        tensorboardX's own writer is a thread behind a queue: where the disk is full the thread ends
-        with a traceback, and the training stands still at the next full queue.
-        """
         event.wall_time = time.time()
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
-        with self._events.open("ab") as file:
-            file.write(length + sums[0] + data + sums[1])
+        self._writer.write_event(event)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
 
     def _truncate(self, step: int) -> None:
         kept = []

@@ -112,6 +112,8 @@ class Workdir:
         self.newest = step
 
     def close(self) -> None:
+        if self.log is not None:
+            self.log.close()
         self._checkpoints.close()
 
 
