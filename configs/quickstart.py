@@ -89,7 +89,7 @@ def get_config():
     config.optim.cooldown = 0.5
     config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
-    config.train.loss.relief = 2.0  # 5.0: more motifs, but worse hosts and palettes
+    config.train.loss.relief = 2.0  # 5.0: no more motifs, worse hosts and palettes
     config.train.loss.surface.points = 2048  # only validation draws them here
     config.train.stage_epochs = (3, 2)
     return config

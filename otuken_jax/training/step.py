@@ -113,7 +113,8 @@ def loss_fn(
         conditioning, inputs["pose"], stage=stage, alpha=knobs["alpha"], known=known
     )
     loss, terms = total_loss(outputs, batches, config.loss, knobs["band_weight"])
-    errors, charted = relief_loss(model, conditioning.style, batch, teach_key)
+    relief_key = jax.random.fold_in(teach_key, 2)
+    errors, charted = relief_loss(model, conditioning.style, batch, relief_key)
     terms["relief"] = masked_mean(errors, charted)
     loss += config.loss.relief * terms["relief"]
     field, sdf = outputs[-1].field, batches[-1]["sdf"]
