@@ -92,13 +92,15 @@ def _os_error(error: BaseException) -> int | None:
 def _without_tracebacks() -> Iterator[None]:
     """Orbax logs what it raises, and TensorStore's threads print what they could not deliver.
 
-    Only the system's errors are kept quiet there: the save itself reports them.
+    Only the system's errors are kept quiet there, and the ends of other writes that find the event
+    loop closed by the first failure: the save itself reports that one.
     """
     absl = logging.getLogger("absl")
     level, hook = absl.level, sys.unraisablehook
 
     def told(unraisable) -> None:
-        if _os_error(unraisable.exc_value) is None:
+        error = unraisable.exc_value
+        if _os_error(error) is None and str(error) != "Event loop is closed":
             hook(unraisable)
 
     absl.setLevel(logging.CRITICAL)
@@ -186,9 +188,9 @@ class Checkpoints:
             left = list(self.directory.glob(f"*{TEMPORARY}"))
             if not left:
                 return
+            time.sleep(0.1)  # a failed save's other writes may be under way, and make it again
             for path in left:
                 shutil.rmtree(path, ignore_errors=True)
-            time.sleep(0.1)  # a failed save's other writes may be under way, and make it again
 
     def _write_checksums(self, step: int) -> None:
         root = self.directory / str(step)
