@@ -162,6 +162,7 @@ def test_report_command(english, tmp_path, capsys):
         vocabulary.main(["report", "--tokenizer", "bytes", str(file)])
 
 
+@pytest.mark.slow
 def test_pruned_encoder_gives_the_same_bits(turkish):
     kept_texts = CORPUS[:2]
     pruned, kept = vocabulary.prune_tokenizer(turkish, kept_texts)

@@ -379,6 +379,7 @@ def two_stages():
     return PointCloudSampler(networks, stages)
 
 
+@pytest.mark.slow
 def test_sampler_is_deterministic_and_independent_of_the_batch(two_stages):
     embedding = np.random.default_rng(5).normal(size=(3, 40)).astype(np.float32)
     embedding = jnp.asarray(embedding / np.linalg.norm(embedding, axis=-1, keepdims=True))

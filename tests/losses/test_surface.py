@@ -35,6 +35,7 @@ def terms_and_gradient(logits, sdf, iou):
     return terms, gradient
 
 
+@pytest.mark.slow
 def test_spheres_differ_by_the_gap_between_them():
     noise = np.random.default_rng(0).normal(size=(1, *[RESOLUTION] * 3))
     logits = np.concatenate([-spheres(0.6, 0.6, 0.6), noise, -spheres(-1.0, 0.6)])

@@ -113,6 +113,7 @@ def test_head_starts_as_nearest_upsampling(tiny_config):
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :, :1, :, :1], y.shape), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_used_parameter(tiny_model, tiny_inputs):
     modeldef, params = split_model(tiny_model)
     loss = lambda p: sum(  # noqa: E731

@@ -112,6 +112,7 @@ def test_freeze_takes_parts_only(tiny_config):
         model.freeze("encoder")
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_no_gradient(tiny_config, tiny_inputs):
     model = drawn(tiny_config, 8)
     grads = []

@@ -81,6 +81,7 @@ def test_bad_sources_are_one_line(text):
         run.parse_sources(text)
 
 
+@pytest.mark.slow
 def test_meshes_alone_or_mixed_feed_the_loaders(meshes, tmp_path, monkeypatch):
     here = functools.partial(run.build_motif_dataset, num_workers=0, progress=False)
     monkeypatch.setattr(run, "build_motif_dataset", here)

@@ -75,7 +75,11 @@ def parse_caption(text: str) -> dict[str, Any]:
         ValueError: no template says this, or they say different things with it.
     """
     text = " ".join(text.split())
-    found = [fields for pattern in _patterns() for fields in pattern.read(text)]
+    english = without_articles(text)
+    found = []
+    for pattern in _patterns():
+        if match := pattern.expression.fullmatch(english if pattern.kind == ENGLISH else text):
+            found += pattern.read(match)
     if not found:
         raise ValueError(f"no template of a caption says {text!r}")
     if any(fields != found[0] for fields in found):
@@ -117,15 +121,13 @@ def fill(template: str, kind: str, values: dict[str, str]) -> str | None:
 
 
 def _say(kind: str, phrasings: Phrasings, values: dict[str, str], seed: int, heldout: bool) -> str:
-    """One of the fitting phrasings, by hashes of kind, seed and template alone."""
-
-    def fitting(templates: tuple[str, ...]) -> dict[str, str]:
-        texts = {template: fill(template, kind, values) for template in templates}
-        return {t: text for t, text in texts.items() if text and len(text.encode()) <= LONGEST}
-
+    """The first phrasing that fits, in an order by hashes of kind, seed and template alone."""
+    order = lambda template: crc32(f"{kind} {seed} {template}".encode())  # noqa: E731
     # The longest words, which the table never puts together, fit a held-out phrasing alone.
-    texts = (not heldout and fitting(phrasings.usual)) or fitting(phrasings.heldout)
-    return texts[min(texts, key=lambda t: crc32(f"{kind} {seed} {t}".encode()))]
+    usual = () if heldout else phrasings.usual
+    templates = (*sorted(usual, key=order), *sorted(phrasings.heldout, key=order))
+    texts = (fill(template, kind, values) for template in templates)
+    return next(text for text in texts if text and len(text.encode()) <= LONGEST)
 
 
 def _spell(text: str, kind: str) -> str:
@@ -181,11 +183,8 @@ class _Pattern(NamedTuple):
     groups: dict[str, tuple[str, dict[str, set[str]]]]  # by group: field, values of each word
     layout: dict[str, str]
 
-    def read(self, text: str) -> Iterator[dict[str, Any]]:
-        """The recipe fields that the text names, if it follows the template."""
-        match = self.expression.fullmatch(without_articles(text) if self.kind == ENGLISH else text)
-        if not match:
-            return
+    def read(self, match: re.Match[str]) -> Iterator[dict[str, Any]]:
+        """The recipe fields that a text of this template names."""
         values: dict[str, set[str]] = {}
         for group, word in match.groupdict().items():
             field, meanings = self.groups[group]

@@ -123,9 +123,10 @@ def allowed(host: str, motif: str, style: str) -> bool:
     )
 
 
-def styles_of(host: str, motif: str) -> list[str]:
+@cache
+def styles_of(host: str, motif: str) -> tuple[str, ...]:
     """The styles that put the motif on the host, in the library's order."""
-    return [style for style in STYLES if allowed(host, motif, style)]
+    return tuple(style for style in STYLES if allowed(host, motif, style))
 
 
 def techniques_of(host: str, motif: str, style: str) -> list[str]:
