@@ -177,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     enable_compile_cache()
     generator = Generator(load_model(arguments.checkpoint))
     points = make_points()
+    can_draw = not arguments.no_preview
     for number, text in enumerate(texts, start=1):
         prompt = Prompt(
             text,
@@ -196,10 +197,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             path = out / f"{stem}.{name}"
             export(generated.mesh, path, name, size_mm=arguments.size_mm, info=info)
             print(path)
-        if not arguments.no_preview:
+        if can_draw:
             from otuken_jax.geometry.render import render_mesh, save_png
 
-            save_png(render_mesh(generated.mesh), out / f"{stem}.png")
+            try:
+                picture = render_mesh(generated.mesh)
+            except UserError as error:  # the meshes are what was asked for
+                print(f"note: no pictures, {error}", file=sys.stderr)
+                can_draw = False
+                continue
+            save_png(picture, out / f"{stem}.png")
             print(out / f"{stem}.png")
     return 0
 

@@ -65,17 +65,20 @@ def generate_all(checkpoint: Path, out: Path) -> list[Path]:
 
     generator = Generator(load_model(checkpoint))
     paths, images, captions = [], [], []
+    can_draw = True
     for number, (text, style, style2) in enumerate(PROMPTS, start=1):
         generated = generator(Prompt(text, style=style, style2=style2))
         path = out / f"{file_stem(number, text)}.glb"
         export(generated.mesh, path, "glb")
         paths.append(path)
         captions.append("\n".join(s for s in (text, style, style2 and f"+ {style2}") if s))
-        try:
-            images.append(render_mesh(generated.mesh, 384))
-        except UserError as error:
-            print(f"note: no picture, {error}", file=sys.stderr)
-    if len(images) == len(PROMPTS):
+        if can_draw:
+            try:
+                images.append(render_mesh(generated.mesh, 384))
+            except UserError as error:
+                print(f"note: no pictures, {error}", file=sys.stderr)
+                can_draw = False
+    if can_draw:
         sheet = out / "contact-sheet.png"
         save_png(contact_sheet(images, captions, 4), sheet)
         paths.append(sheet)

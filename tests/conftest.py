@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import TINY, drawn
 
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 
 
@@ -19,6 +20,17 @@ def quick_compile(request):
     """
     quick = request.path.parent.name in ("models", "training", "losses")
     jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """Skips what draws on a machine that cannot; any other error of the plotter stays one."""
+    from otuken_jax.geometry import render
+
+    try:
+        render._new_plotter(8).close()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

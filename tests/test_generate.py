@@ -144,7 +144,7 @@ def drawn_model(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_write_the_same_bytes_and_picture(drawn_model, tmp_path):
+def test_two_processes_write_the_same_bytes_and_picture(opengl, drawn_model, tmp_path):
     """The second of them reads the programs that the first one compiled."""
     command = [sys.executable, "-m", "otuken_jax.generate", "--checkpoint", str(drawn_model[0])]
     command += ["--text", "lale motifli vazo", "--format", "glb,3mf", "--out"]
@@ -248,6 +248,20 @@ def test_every_prompt_has_its_files_and_a_picture(field, tmp_path, capsys, monke
     wanted = [str(tmp_path / "out" / f"{s}.{x}") for s in stems for x in ("stl", "3mf", "png")]
     assert capsys.readouterr().out.split() == wanted
     assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(wanted)
+
+
+def test_without_opengl_every_mesh_is_written_and_one_note(field, tmp_path, capsys, monkeypatch):
+    def refuse(mesh):
+        raise UserError(render.OPENGL_MISSING)
+
+    monkeypatch.setattr(render, "render_mesh", refuse)
+    arguments = ["--text", "vazo", "--text", "kümbet", "--out", str(tmp_path / "out")]
+    assert run_command(lambda: generate.main(["--checkpoint", str(tmp_path), *arguments])) == 0
+    said = capsys.readouterr()
+    wanted = [str(tmp_path / "out" / f"{stem}.glb") for stem in ("01-vazo", "02-kumbet")]
+    assert said.out.split() == wanted
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == wanted
+    assert said.err == f"note: no pictures, {render.OPENGL_MISSING}\n"
 
 
 @pytest.mark.parametrize(

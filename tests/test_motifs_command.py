@@ -36,7 +36,7 @@ def test_render_draws_a_flat_motif(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["lale", "--host", "cini"], ["cini"]])
-def test_render_draws_a_shape(tmp_path, arguments):
+def test_render_draws_a_shape(opengl, tmp_path, arguments):
     out = tmp_path / "shape.png"
     motifs.main(["render", *arguments, "--resolution", "24", "--out", str(out)])
     shades = Image.open(out).convert("L").getextrema()

@@ -5,12 +5,18 @@ import signal
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import trimesh
 
 from configs.quickstart import HOSTS, MOTIFS, STYLES, get_config
-from otuken_jax import quickstart
+from otuken_jax import generation, quickstart
+from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.recipes import hold_out
+from otuken_jax.errors import UserError
+from otuken_jax.geometry import render
+from otuken_jax.geometry.mesh_io import field_to_mesh
+from otuken_jax.training import checkpoints
 from otuken_jax.training.logging import MetricsLog
 
 TINY = str(Path(__file__).parent / "configs" / "tiny.py")
@@ -31,8 +37,23 @@ def test_training_does_not_show_the_pairs_of_the_first_prompts(number, pair, wor
     assert pair in hold_out(0, **selection, unseen_styles=unseen).pairs
 
 
+def test_without_opengl_every_mesh_is_written_and_one_note(tmp_path, monkeypatch, capsys):
+    def refuse(mesh, size):
+        raise UserError(render.OPENGL_MISSING)
+
+    ball = field_to_mesh((0.5 - np.linalg.norm(grid_points(8), axis=-1)).astype(np.float32))
+    monkeypatch.setattr(checkpoints, "load_model", lambda _: None)
+    made = generation.Generated(ball, ())
+    monkeypatch.setattr(generation, "Generator", lambda _: lambda prompt: made)
+    monkeypatch.setattr(render, "render_mesh", refuse)
+    paths = quickstart.generate_all(tmp_path, tmp_path / "meshes")
+    assert [p.suffix for p in paths] == [".glb"] * len(quickstart.PROMPTS)
+    assert sorted((tmp_path / "meshes").iterdir()) == paths
+    assert capsys.readouterr().err == f"note: no pictures, {render.OPENGL_MISSING}\n"
+
+
 @pytest.mark.slow
-def test_interrupted_and_repeated_it_ends_with_everything(tmp_path, monkeypatch, capsys):
+def test_interrupted_and_repeated_it_ends_with_everything(opengl, tmp_path, monkeypatch, capsys):
     overrides = ("optim.learning_rate=0.01", "model.voxel_size=8", "train.stage_epochs=(4,)")
     arguments = ["--config", TINY, "--workdir", str(tmp_path)]
     arguments += [f"--config.{override}" for override in overrides]

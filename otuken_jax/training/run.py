@@ -172,10 +172,14 @@ def build_loaders(
 
 
 class PromptPictures:
-    """Logs a picture and a mesh of each fixed prompt; called after every validation."""
+    """Logs a picture and a mesh of each fixed prompt; called after every validation.
+
+    Without OpenGL there are no pictures: that is said once, and the meshes are logged all the same.
+    """
 
     def __init__(self, prompts: tuple[str, ...]) -> None:
         self.prompts = prompts
+        self.can_draw = True  # until it fails: a driver does not appear during a run
 
     def __call__(self, trainer: Otuken3DTrainer, log: MetricsLog | None) -> None:
         modeldef, params = split_model(trainer.model)
@@ -192,7 +196,12 @@ class PromptPictures:
                 logger.info("prompt %d: %s", number, error)
                 continue
             colors = np.rint(255 * mesh.colors).astype(np.uint8)
-            log.image(trainer.step, f"prompt_{number}", render_mesh(mesh, 256))
+            if self.can_draw:
+                try:
+                    log.image(trainer.step, f"prompt_{number}", render_mesh(mesh, 256))
+                except UserError as error:
+                    self.can_draw = False
+                    logger.warning("no pictures, %s", error)
             log.mesh(trainer.step, f"prompt_{number}", mesh.vertices, mesh.faces, colors)
 
 

@@ -180,7 +180,7 @@ def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
     np.testing.assert_array_equal(mean, np.linalg.norm(grid_points(R), axis=-1) < 0.6)
 
 
-def test_limit_and_pictures(monkeypatch, mesh_data, tmp_path):
+def test_limit_and_pictures(opengl, monkeypatch, mesh_data, tmp_path):
     evaluation = evaluated(monkeypatch, mesh_data, FULL_WORDS, limit=2)
     result = evaluation.split("val")
     assert result.count == 2
@@ -309,7 +309,7 @@ def test_the_command_says_which_distance_of_sets_it_is(mesh_data, pointnet, tmp_
 
 
 @pytest.mark.slow
-def test_the_command_twice_the_same(tmp_path, capsys):
+def test_the_command_twice_the_same(opengl, tmp_path, capsys):
     config = load_config(str(Path(__file__).parent.parent / "configs" / "tiny.py"), [])
     build_trainer(config, tmp_path).train(save_every=1)
     (tmp_path / "config.json").write_text(

@@ -28,7 +28,7 @@ def pawn():
 
 
 @pytest.fixture(scope="module")
-def picture(pawn):
+def picture(opengl, pawn):
     return render_mesh(pawn, size=128)
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from otuken_jax.data.mesh_records import prepare_mesh
 from otuken_jax.data.motifs.captions import LONGEST
 from otuken_jax.data.pipeline import Source
 from otuken_jax.errors import UserError
+from otuken_jax.geometry import render
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
 
@@ -123,6 +125,28 @@ def test_a_run_on_meshes_and_motifs_trains(meshes, tmp_path):
     assert np.isfinite(list(metrics.values())).all()
 
 
+def test_without_opengl_meshes_are_logged_and_one_note(tiny_model, monkeypatch, caplog):
+    def refuse(mesh, size):
+        raise UserError(render.OPENGL_MISSING)
+
+    def predict(*_):
+        field = 0.5 - np.linalg.norm(grid_points(16), axis=-1)
+        return field[None].astype(np.float32), np.full((1, 16, 16, 16, 3), 0.5, np.float32)
+
+    monkeypatch.setattr(render, "render_mesh", refuse)
+    monkeypatch.setattr(generation, "predict", predict)
+    lengths = {"text_length": 16, "style_length": 16, "num_points": 16}
+    trainer = Mock(spec=run.Otuken3DTrainer, model=tiny_model, step=3)
+    trainer.meta = {"data": {"tokenizer": "bytes"} | lengths}
+    log = Mock(spec=run.MetricsLog)
+    pictures = run.PromptPictures(("bir vazo", "bir kâse"))
+    for _ in range(2):
+        pictures(trainer, log)
+    log.image.assert_not_called()
+    assert [c.args[1] for c in log.mesh.call_args_list] == ["prompt_1", "prompt_2"] * 2
+    assert caplog.messages == [f"no pictures, {render.OPENGL_MISSING}"]
+
+
 def events(folder: Path):
     """What TensorBoard reads: records of a length, its checksum, an event and its checksum."""
     (path,) = folder.glob("events.out.*")
@@ -134,7 +158,9 @@ def events(folder: Path):
 
 
 @pytest.mark.slow
-def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(meshes, tmp_path, monkeypatch):
+def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(
+    opengl, meshes, tmp_path, monkeypatch
+):
     radii = iter([0.4, 0.5, 0.6, 0.7])  # of balls in place of the field, one for each prompt
 
     def predict(modeldef, stage, params, inputs, strengths):
