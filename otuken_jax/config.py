@@ -19,6 +19,15 @@ from otuken_jax.models.point_e import PointEEncoderConfig
 from otuken_jax.training.optimizer import OptimizerConfig
 from otuken_jax.training.step import StepConfig
 
+# Something is divided by each of these.
+POSITIVE = (
+    "data.batch_size",
+    "train.eval_every",
+    "mesh.fsdp",
+    "checkpoint.save_every",
+    "log.every",
+)
+
 
 def find_config(name: str) -> Path:
     """The file of a configuration: a path, or the bare name of an installed one.
@@ -136,6 +145,31 @@ def model_config(config: ConfigDict) -> ModelConfig:
         )
     except ValueError as error:
         raise UserError(f"config.model does not fit together: {error}") from error
+
+
+def check_config(config: ConfigDict) -> None:
+    """UserError for values of the right type with which no run can be trained."""
+    model_config(config)
+    for field in POSITIVE:
+        group, name = field.split(".")
+        if config[group][name] < 1:
+            raise UserError(f"config.{field}={config[group][name]}; give a number from 1")
+    stages = config.model.decoder.stage_resolutions
+    stages = stages[: stages.index(config.model.voxel_size) + 1]
+    epochs = tuple(config.train.stage_epochs)
+    if not all(isinstance(e, int) and e >= 0 for e in epochs) or not any(epochs):
+        raise UserError(
+            f"config.train.stage_epochs={epochs}; give whole numbers of epochs, one above zero"
+        )
+    if len(epochs) != len(stages):
+        fitting = (epochs + epochs[-1:] * len(stages))[: len(stages)]
+        plural = "s" if len(stages) > 1 else ""
+        raise UserError(
+            f"config.model.voxel_size={config.model.voxel_size} trains {len(stages)} stage{plural} "
+            f"({', '.join(map(str, stages))}) and config.train.stage_epochs={epochs} has "
+            f"{len(epochs)} numbers; set one for each, such as "
+            f"--config.train.stage_epochs='{fitting}'"
+        )
 
 
 def optimizer_config(config: ConfigDict) -> OptimizerConfig:

@@ -34,6 +34,22 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
         (TINY, ["--confg.data.batch_size=8"], "--config.group.field=value"),
         ("v64", [], "t5 at weights/t5-v1_1-base and point-e/sdf at weights/point-e-sdf"),
         (TINY, ["--config.data.motifs=('lalee',)"], "lalee"),
+        (
+            "v64",
+            ["--config.model.voxel_size=32"],
+            "config.model.voxel_size=32 trains 1 stage (32) and config.train.stage_epochs="
+            "(30, 20, 50) has 3 numbers; set one for each, such as "
+            "--config.train.stage_epochs='(30,)'",
+        ),
+        ("v32", ["--config.model.voxel_size=48"], "--config.train.stage_epochs='(30, 30)'"),
+        (TINY, ["--config.train.stage_epochs=(0, 0)"], "config.train.stage_epochs=(0, 0); give"),
+        (TINY, ["--config.train.stage_epochs=(1, 'a')"], "one above zero"),
+        (TINY, ["--config.train.eval_every=0"], "config.train.eval_every=0; give a number from 1"),
+        (TINY, ["--config.checkpoint.save_every=0"], "config.checkpoint.save_every=0; give"),
+        (TINY, ["--config.mesh.fsdp=0"], "config.mesh.fsdp=0; give"),
+        (TINY, ["--config.mesh.fsdp=-1"], "config.mesh.fsdp=-1; give"),
+        (TINY, ["--config.data.batch_size=0"], "config.data.batch_size=0; give"),
+        (TINY, ["--config.log.every=0"], "config.log.every=0; give"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides, words):
@@ -44,7 +60,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides,
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert words in error
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not list((tmp_path / "run").glob("*/*"))  # no data, no checkpoints
 
 
 def test_a_file_where_the_workdir_should_be_is_one_line(tmp_path, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from otuken_jax.compile_cache import enable_compile_cache
-from otuken_jax.config import model_config, optimizer_config, step_config
+from otuken_jax.config import check_config, model_config, optimizer_config, step_config
 from otuken_jax.data.build import build_motif_dataset
 from otuken_jax.data.pipeline import Draws, Loader, Source, make_loader
 from otuken_jax.data.records import read_manifest
@@ -207,6 +207,7 @@ class PromptPictures:
 
 def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
     """Everything of a run, ready to train; raises UserError for what cannot work."""
+    check_config(config)  # first: the data takes minutes to build
     if config.train.deterministic:
         # XLA reads it when it first looks for devices. The CPU gives the same bits anyway.
         flags = os.environ.get("XLA_FLAGS", "")
