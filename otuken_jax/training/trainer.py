@@ -269,12 +269,18 @@ class Otuken3DTrainer:
         """Trains every stage up to the model's voxel size; returns the last validation metrics.
 
         With a workdir it saves every `save_every` epochs and at each new best, resumes from the
-        newest good checkpoint, and on SIGTERM saves and returns with `interrupted` set.
+        newest good checkpoint, and on SIGTERM saves and returns with `interrupted` set. Without
+        one it saves nothing, and warns of it.
 
         Raises:
             UserError: a cooldown is asked for, but the loader does not know its length.
         """
         self.interrupted = False
+        if self.workdir is None and processes.is_primary():
+            logger.warning(
+                "nothing is saved: save_every=%d needs a folder, Otuken3DTrainer(workdir=...)",
+                save_every,
+            )
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
         steps = _length(self.train_loader)

@@ -13,6 +13,7 @@ import pytest
 import trimesh
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tiny_training import copied, make_quick_step, sphere_trainer
 
 from otuken_jax import generation
 from otuken_jax.config import load_config
@@ -25,6 +26,7 @@ from otuken_jax.errors import UserError
 from otuken_jax.geometry import render
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
+from otuken_jax.training import trainer as trainer_module
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
 
@@ -145,6 +147,19 @@ def test_without_opengl_meshes_are_logged_and_one_note(tiny_model, monkeypatch, 
     log.image.assert_not_called()
     assert [c.args[1] for c in log.mesh.call_args_list] == ["prompt_1", "prompt_2"] * 2
     assert caplog.messages == [f"no pictures, {render.OPENGL_MISSING}"]
+
+
+def test_a_trainer_without_a_workdir_warns_that_nothing_is_saved(
+    tiny_model, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    for workdir in (None, tmp_path):
+        trainer = sphere_trainer(copied(tiny_model, 8), val_loader=None, workdir=workdir)
+        trainer.train(num_epochs=2, save_every=5)
+    assert trainer.step == 4
+    (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    wanted = "nothing is saved: save_every=5 needs a folder, Otuken3DTrainer(workdir=...)"
+    assert warning.getMessage() == wanted
 
 
 def events(folder: Path):
