@@ -125,8 +125,9 @@ def summary_table(evaluation: Evaluation, results: Sequence[SplitResult]) -> str
         "",
         "From words alone, canonical pose. IoU: with the true shape; mean shape: the same of the "
         "host's mean training shape; host: nearest by IoU among the same recipe on every host; "
-        "motif: the right motif's band IoU above every wrong one's; ceiling: of the true shape "
-        "resampled onto a grid half a voxel off and back.",
+        "motif: the right motif's band IoU above every wrong one's; chance and ceiling: that "
+        "figure of a random guess, and of the true shape resampled onto a grid half a "
+        "voxel off and back.",
     ]
     return "\n".join(lines)
 
