@@ -14,6 +14,7 @@ from golden_files import jit
 from parity import assert_same, swapped, without_transpose
 from tiny_models import TINY as CUT
 
+from otuken_jax.models import layers
 from otuken_jax.models.decoder import DecoderConfig, KnownChart
 from otuken_jax.models.fusion import Tokens
 from otuken_jax.models.layers import AdaIN
@@ -301,21 +302,70 @@ def test_styles_mix_through_adain_to_the_field():
         assert_same_gradients(module, TINY, grads[part], part)
 
 
-@pytest.mark.parametrize("groups", [None, 3])
-def test_adain(groups):
+def run_adain(groups):
+    """Ours and PyTorch's on features whose variance is 1e-4 and more: the epsilon of 1e-5 shows."""
     adain = AdaIN(12, 5, num_groups=groups, dtype=jnp.float32, rngs=nnx.Rngs(0))
     module = torch_layers.AdaIN(12, 5, groups)
     rng = np.random.default_rng(0)
     kernel, bias, w = (rng.normal(size=s).astype(np.float32) for s in ((5, 24), (24,), (2, 5)))
     adain.affine.kernel[...], adain.affine.bias[...] = jnp.asarray(kernel), jnp.asarray(bias)
-    # A variance of 1e-4 and more: the epsilon of 1e-5 shows.
     x = (0.03 + 0.01 * rng.normal(size=(2, 4, 5, 6, 12)) * np.arange(1, 13)).astype(np.float32)
     with torch.no_grad():
         module.affine.weight.copy_(torch.from_numpy(kernel.T))
         module.affine.bias.copy_(torch.from_numpy(bias))
         want = module(torch.from_numpy(x), torch.from_numpy(w)).numpy()
-    got = adain(jnp.asarray(x), jnp.asarray(w))
-    assert_same(np.asarray(got), want, 5e-6)  # measured: 5.3e-7
+    return np.asarray(adain(jnp.asarray(x), jnp.asarray(w))), want
+
+
+@pytest.mark.parametrize("groups", [None, 3])
+def test_adain(groups, monkeypatch):
+    assert_same(*run_adain(groups), 5e-6)  # measured: 5.3e-7
+    monkeypatch.setattr(layers, "EPSILON", 1e-6)
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        assert_same(*run_adain(groups), 1e-3)  # measured: 2.2e-2, 6.0e-3 in groups
+
+
+def test_epsilons_of_fusion_and_style_encoder():
+    """Features as small as the root of epsilon before each norm: a wrong epsilon in any shows."""
+    module, model = copy.deepcopy(make_pair(TINY)[0]), nnx.clone(make_pair(TINY)[1])
+    for fusion, style in ((f.fusion, f.style_encoder) for f in (module, model)):
+        parts = fusion.text_proj, fusion.out, fusion.blocks[0].attention.out, style.text_proj
+        for part in parts:
+            if isinstance(part, torch.nn.Module):
+                part.load_state_dict({n: 3e-3 * w for n, w in part.state_dict().items()})
+            else:
+                nnx.update(part, jax.tree.map(lambda w: 3e-3 * w, nnx.state(part)))
+    with torch.no_grad():
+        module.fusion.queries.mul_(3e-3)
+    model.fusion.queries[...] *= 3e-3
+    rng = np.random.default_rng(4)
+    width, text = TINY.point_encoder.width, model.fusion.text_proj.in_features
+    sizes = (2, 5, text), (2, 7, width), (2, 7, 3)
+    embedding, points, xyz = (rng.normal(size=s).astype(np.float32) for s in sizes)
+    mask, has = np.ones((2, 5), bool), np.ones(2, bool)
+    inputs = embedding, mask, 3e-3 * points, xyz, has
+
+    @jit
+    def run(fusion, style_encoder, inputs, factors):
+        (block,) = fusion.blocks
+        norms = fusion.text_norm, fusion.point_norm, block.norm1, block.norm2, fusion.out_norm
+        for i, norm in enumerate([*norms, style_encoder.text_norm]):
+            # As an input, so that one program serves all; Flax would take it for a static number.
+            object.__setattr__(norm, "epsilon", norm.epsilon * factors[i])
+        latent, tokens = fusion(*inputs)
+        return latent, tokens.values, style_encoder(*inputs[:2], inputs[-1]).layers
+
+    def difference(factors):
+        got = run(model.fusion, model.style_encoder, inputs, np.float32(factors))
+        return max(np.abs(x - y).max() / np.abs(y).max() for x, y in zip(got, want, strict=True))
+
+    with torch.inference_mode():
+        latent, tokens = module.fusion(*to_torch(inputs))
+        style = module.style_encoder(*to_torch((embedding, mask, has)))
+    want = [x.numpy() for x in (latent, tokens.values, style.layers)]
+    assert difference(np.ones(6)) < 1e-6  # measured: 1.0e-7
+    wrong = [difference(np.where(np.arange(6) == i, 0.1, 1)) for i in range(6)]
+    assert min(wrong) > 2e-4  # measured: 1.1e-3, the others 0.06 and more
 
 
 def test_the_same_voxels_carry_the_ornament():
