@@ -55,8 +55,8 @@ ONE_STAGE = dataclasses.replace(
     ),
 )
 OUTPUTS = ("field", "host", "band", "chart", "color")
-# Measured: the decoder 3.9e-6, the encoders 1.2e-6, mixed styles 1.7e-6.
-GRADIENT_TOLERANCE = 3e-5
+# Of gradients. Measured: the decoder 3.9e-6, the encoders 1.2e-6, mixed styles 1.7e-6.
+DECODER_TOLERANCE, ENCODER_TOLERANCE, MIXING_TOLERANCE = 3e-5, 1e-5, 1.5e-5
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def weighted_sum(arrays):
     return total
 
 
-def assert_same_gradients(module, config, grads, part):
+def assert_same_gradients(module, config, grads, part, tolerance):
     """Flax gradients of one part's parameters against those that PyTorch holds.
 
     A bias before a norm, or of an attention's keys, has a gradient of zero and shows nothing but
@@ -106,7 +106,7 @@ def assert_same_gradients(module, config, grads, part):
         layer = path.rpartition("/")[0]
         scale[layer] = max(scale.get(layer, 0), np.abs(want[path]).max())
     for path in got:
-        atol = GRADIENT_TOLERANCE * scale[path.rpartition("/")[0]]
+        atol = tolerance * scale[path.rpartition("/")[0]]
         np.testing.assert_allclose(got[path], want[path], rtol=0, atol=atol, err_msg=path)
 
 
@@ -178,9 +178,9 @@ def check_decoder(config, stage, alpha):
         for x, name in zip(got, OUTPUTS, strict=True):
             assert_same(np.asarray(x), getattr(want, name).detach().numpy())
     weighted_sum([getattr(o, name) for o in wanted for name in OUTPUTS]).backward()
-    assert_same_gradients(module, config, grads[0], "decoder")
+    assert_same_gradients(module, config, grads[0], "decoder", DECODER_TOLERANCE)
     for got, leaf in zip(jax.tree.leaves(grads[1:]), leaves, strict=True):
-        assert_same(np.asarray(got), leaf.grad.numpy(), GRADIENT_TOLERANCE)
+        assert_same(np.asarray(got), leaf.grad.numpy(), DECODER_TOLERANCE)
 
 
 ENDS = [pytest.param(s, a, marks=pytest.mark.slow) for s in (1, 2) for a in (0.0, 1.0)]
@@ -219,7 +219,7 @@ def check_encoders(config, tolerance):
         assert_same(np.asarray(x), y.detach().numpy(), tolerance)
     weighted_sum(want).backward()
     for part in ("fusion", "style_encoder", "text_encoder", "point_encoder"):
-        assert_same_gradients(module, config, grads[part], part)
+        assert_same_gradients(module, config, grads[part], part, ENCODER_TOLERANCE)
 
 
 def inputs_with_absences(config):
@@ -299,7 +299,7 @@ def test_styles_mix_through_adain_to_the_field():
         assert_same(np.asarray(x), y.detach().numpy())  # measured: 1.1e-6
     weighted_sum(want).backward()
     for part in ("style_encoder", "decoder"):
-        assert_same_gradients(module, TINY, grads[part], part)
+        assert_same_gradients(module, TINY, grads[part], part, MIXING_TOLERANCE)
 
 
 def run_adain(groups):
