@@ -142,6 +142,15 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path):
     nested = dataclasses.replace(T5, state_dict_key="model_state_dict")
     convert(nested, str(file), tmp_path / "out")
     assert_equal(flat(load(tmp_path / "out")), expected())
+    # NumPy 1 named the function that makes its numbers otherwise.
+    torch.save(
+        beside | {"model_state_dict": t5_tensors()}, file, _use_new_zipfile_serialization=False
+    )
+    content = file.read_bytes()
+    assert content.count(b"cnumpy._core.multiarray\n") == 1
+    file.write_bytes(content.replace(b"cnumpy._core.", b"cnumpy.core."))
+    convert(nested, str(file), tmp_path / "of NumPy 1")
+    assert_equal(flat(load(tmp_path / "of NumPy 1")), expected())
     with pytest.raises(UserError, match="no plain state dict"):
         convert(T5, str(file), tmp_path / "out2")
 
