@@ -201,6 +201,60 @@ def test_decoder_at_full_size(stage):
     check_decoder(FULL, stage, 0.3)
 
 
+@functools.cache
+def values_at_12():
+    """TINY's decoder at its second stage, values alone, as one program."""
+    graphdef, state = nnx.split(make_pair(TINY)[1].decoder)
+    box = ornament_box(12)
+
+    @jit
+    def program(state, inputs, alpha):
+        options = {"stage": 1, "alpha": alpha, "ornament_mask": box}
+        output = nnx.merge(graphdef, state)(*inputs, **options)[-1]
+        return output.field, output.color
+
+    return functools.partial(program, state)
+
+
+def check_values(inputs, alpha):
+    got = values_at_12()(inputs, np.float32(alpha))
+    latent, values, mask, layers, code, pose = to_torch(jax.tree.leaves(inputs))
+    tokens, style = torch_decoder.Tokens(values, mask), torch_style.Style(layers, code)
+    options = {"stage": 1, "alpha": alpha, "ornament_mask": to_torch(ornament_box(12))}
+    with torch.inference_mode():
+        want = make_pair(TINY)[0].decoder(latent, tokens, style, pose, **options)[-1]
+    for x, y in zip(got, (want.field, want.color), strict=True):
+        assert_same(np.asarray(x), y.numpy(), 5e-6)  # measured: 8.3e-7
+    return got
+
+
+def test_values_at_the_ends_of_alpha():
+    """The old stage alone and the new one alone."""
+    inputs = conditioning(TINY, 1)
+    old, new = (check_values(inputs, alpha)[0] for alpha in (0.0, 1.0))
+    assert np.abs(old - new).max() > 1e-2
+
+
+def test_values_of_mixed_styles():
+    rng = np.random.default_rng(2)
+    decoder = TINY.decoder
+    sizes = (decoder.num_style_layers, TINY.style_dim), (TINY.ornament_dim,)
+    a, b, null = (
+        Style(*(jnp.asarray(rng.normal(size=(1, *s)), jnp.float32) for s in sizes))
+        for _ in range(3)
+    )
+    x, y, z = (torch_style.Style(*to_torch((s.layers, s.ornament))) for s in (a, b, null))
+    latent, tokens, _, pose = conditioning(TINY, 1)
+    for got, want in (
+        (mix_styles(a, b, crossover=3), torch_style.mix_styles(x, y, crossover=3)),
+        (mix_styles(a, b, weight=0.3), torch_style.mix_styles(x, y, weight=0.3)),
+        (scale_global(a, null, 1.4), torch_style.scale_global(x, z, 1.4)),
+    ):
+        for ours, theirs in zip((got.layers, got.ornament), want, strict=True):
+            assert_same(np.asarray(ours), theirs.numpy(), 1e-6)  # measured: equal
+        check_values((latent, tokens, got, pose), 0.6)
+
+
 def check_encoders(config, tolerance):
     """Latent, tokens and style of texts and points, and what all parameters get."""
     module, model = make_pair(config)
