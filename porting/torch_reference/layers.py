@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from otuken_jax.conventions import voxel_centers
-from otuken_jax.models.layers import ANGULAR_HARMONICS, EPSILON, OCTAVES
+from otuken_jax.models.layers import ANGULAR_HARMONICS, OCTAVES
 
 
 class MLP(nn.Module):
@@ -55,7 +55,7 @@ class AdaIN(nn.Module):
         self.affine = nn.Linear(style_dim, 2 * channels)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        normed = F.group_norm(channels_first(x), self.num_groups, eps=EPSILON)
+        normed = F.group_norm(channels_first(x), self.num_groups, eps=1e-5)
         gamma, beta = self.affine(w)[:, None, None, None].chunk(2, dim=-1)
         return (1 + gamma) * channels_last(normed) + beta
 

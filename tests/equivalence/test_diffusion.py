@@ -379,25 +379,33 @@ def two_stages():
     return PointCloudSampler(networks, stages)
 
 
-@pytest.mark.slow
-def test_sampler_is_deterministic_and_independent_of_the_batch(two_stages):
+def run_sampler(two_stages, seed, batch):
     embedding = np.random.default_rng(5).normal(size=(3, 40)).astype(np.float32)
     embedding = jnp.asarray(embedding / np.linalg.norm(embedding, axis=-1, keepdims=True))
+    return np.asarray(two_stages(jax.random.key(seed), batch, [embedding[:batch], None]))
 
-    def run(seed, batch):
-        return np.asarray(two_stages(jax.random.key(seed), batch, [embedding[:batch], None]))
 
-    three = run(0, 3)
+def test_sampler_is_deterministic(two_stages):
+    """And another seed, and another sample of the batch, is another cloud."""
+    three = run_sampler(two_stages, 0, 3)
     assert three.shape == (3, 20, 6)
     assert np.isfinite(three).all()
-    np.testing.assert_array_equal(three, run(0, 3))
-    # The loop amplifies the rounding of another batch shape, to 0.02 of 255 grey levels; other
-    # draws would move everything by whole units.
-    one = run(0, 1)
-    np.testing.assert_allclose(one, three[:1], atol=0.5)
-    np.testing.assert_allclose(one[..., :3], three[:1, :, :3], atol=1e-3)
-    assert np.abs(run(1, 3) - three).max() > 0.1
-    assert np.abs(three[0] - three[1]).max() > 0.1
+    np.testing.assert_array_equal(three, run_sampler(two_stages, 0, 3))
+    other = run_sampler(two_stages, 1, 3)
+    for x, y in ((other, three), (three[0], three[1])):
+        assert np.abs(x - y)[..., :3].max() > 0.1
+
+
+@pytest.mark.slow
+def test_sampler_is_independent_of_the_batch(two_stages):
+    """The loop amplifies the rounding of another batch shape; other draws would move all by units.
+
+    Measured over the eight seeds: coordinates 3.6e-6, colours 1.3e-3 of 255.
+    """
+    for seed in range(8):
+        one, three = (run_sampler(two_stages, seed, batch) for batch in (1, 3))
+        np.testing.assert_allclose(one[..., 3:], three[:1, :, 3:], rtol=0, atol=0.01)
+        np.testing.assert_allclose(one[..., :3], three[:1, :, :3], rtol=0, atol=3e-5)
 
 
 def test_sampler_compiles_each_stage_once(two_stages):

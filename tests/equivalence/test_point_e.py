@@ -94,10 +94,12 @@ def as_tensor(array):
     return None if array is None else torch.tensor(np.ascontiguousarray(array))
 
 
-@pytest.mark.parametrize("name", [*TINY, *FULL])
+# Of base1B the golden files hold names and shapes alone.
+@pytest.mark.parametrize("name", [*TINY, *(name for name in FULL if name != "base1B")])
 def test_weights_are_made_as_the_golden_files_say(name):
     entry = TINY.get(name) or FULL[name]
-    wanted = entry.get("weight_probes", {})
+    wanted = entry["weight_probes"]
+    assert wanted
     probed = [e for e in entry["state_dict"] if e["name"] in wanted]
     assert len(probed) == len(wanted)
     for key, array in state_dict(probed).items():

@@ -158,7 +158,7 @@ def test_value_tests_catch_a_wrong_table_and_epsilon(weights, mirror, monkeypatc
         got = jit(lambda m: network.run_model(m, points))(build(network, CONFIG, weights))
         return np.abs(got["features"] - want["features"].numpy()).max()
 
-    assert difference(NETWORK) < 1e-4
+    assert difference(NETWORK) < 8e-7  # measured: 8.2e-8
     # The second layer of sa1 is square, so no shape tells that its transpose is missing.
     square = r"sa1\.mlp_convs\.1\.weight"
     rules = [

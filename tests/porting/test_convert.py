@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def test_folder_to_model(tmp_path, capsys):
     ]
     card = read_card(out)
     assert T5Config(**card.config) == make_t5()[2]
+    assert card.converter_version == 1
     assert (card.network, card.source, card.dtype, card.unused) == ("t5", "source", "float32", [])
     for name, digest in (
         (out / "model.safetensors", card.sha256),
@@ -140,6 +142,15 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path):
     nested = dataclasses.replace(T5, state_dict_key="model_state_dict")
     convert(nested, str(file), tmp_path / "out")
     assert_equal(flat(load(tmp_path / "out")), expected())
+    # NumPy 1 named the function that makes its numbers otherwise.
+    torch.save(
+        beside | {"model_state_dict": t5_tensors()}, file, _use_new_zipfile_serialization=False
+    )
+    content = file.read_bytes()
+    assert content.count(b"cnumpy._core.multiarray\n") == 1
+    file.write_bytes(content.replace(b"cnumpy._core.", b"cnumpy.core."))
+    convert(nested, str(file), tmp_path / "of NumPy 1")
+    assert_equal(flat(load(tmp_path / "of NumPy 1")), expected())
     with pytest.raises(UserError, match="no plain state dict"):
         convert(T5, str(file), tmp_path / "out2")
 
@@ -381,7 +392,16 @@ def test_verify(tmp_path, capsys, dtype):
     source = write_t5(tmp_path / "source")
     argv = ("--out", tmp_path / "out", "--dtype", dtype, "--verify")
     assert run("t5", source, *argv) == 0
-    assert "features: largest difference" in capsys.readouterr().out
+    number = r"(\d\.\d\de-\d\d)"
+    line = rf"features: largest difference {number} absolute, {number} relative to the largest"
+    absolute, relative = (float(x) for x in re.search(line, capsys.readouterr().out).groups())
+    module, _, config = make_t5()
+    inputs = T5.make_inputs(config, np.random.default_rng(0))
+    with torch.inference_mode():
+        want = T5.run_torch(module, {name: torch.from_numpy(x) for name, x in inputs.items()})
+    # Stored as bfloat16 the largest output is another one. Measured: by 0.3 %.
+    assert absolute == pytest.approx(relative * want["features"].abs().max().item(), rel=0.05)
+    assert 0 < relative < 1e-5
     assert run("clip", write_clip(tmp_path / "clip.pt"), *argv) == 0
     assert capsys.readouterr().out.count("largest difference") == 3
 
@@ -456,26 +476,6 @@ def test_all_networks_are_registered():
     names += [f"point-e/{name}" for name in ("base300M", "base1B", "upsample", "pointnet")]
     assert sorted(NETWORKS) == sorted(names)
     assert all(network.name == name and network.configs for name, network in NETWORKS.items())
-
-
-def test_point_e_from_its_published_format_and_back(tmp_path):
-    """The whole SDF model, and PointNet++ inside a training checkpoint with its counters."""
-    for name, key in (("point-e/sdf", None), ("point-e/pointnet", "model_state_dict")):
-        network = NETWORKS[name]
-        module = network.make_torch(next(iter(network.configs.values())))
-        state_dict = module.state_dict()
-        content = state_dict if key is None else {"epoch": 3, key: state_dict}
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        torch.save(content, folder / "w.pt")
-        assert run(name, folder / "w.pt", "--out", folder / "a") == 0
-        assert run("export", folder / "a", "--out", folder / "torch") == 0
-        with safe_open(folder / "torch" / "model.safetensors", framework="pt") as file:
-            tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
-        module.load_state_dict(tensors, strict=True)
-        assert all(torch.equal(tensors[n], w) for n, w in state_dict.items())
-        assert run(name, folder / "torch", "--out", folder / "b") == 0
-        assert read_card(folder / "a").sha256 == read_card(folder / "b").sha256
 
 
 def test_table(capsys, monkeypatch):

@@ -168,9 +168,18 @@ def test_converting_a_published_name(server, tmp_path, monkeypatch, capsys):
 def test_published_addresses():
     """OpenAI's nine files, each under its own name."""
     urls = {name: url for n in NETWORKS.values() for name, url in n.published.items()}
-    assert urls["sdf"] == "https://openaipublic.azureedge.net/main/point-e/sdf.pt"
-    assert urls["base1B"] == "https://openaipublic.azureedge.net/main/point-e/base_1b.pt"
-    assert len(set(urls.values())) == len(urls)
+    folder = "https://openaipublic.azureedge.net/main/point-e"
+    assert urls == {
+        "sdf": f"{folder}/sdf.pt",
+        "base40M-uncond": f"{folder}/base_40m_uncond.pt",
+        "base40M-textvec": f"{folder}/base_40m_textvec.pt",
+        "base40M-imagevec": f"{folder}/base_40m_imagevec.pt",
+        "base40M": f"{folder}/base_40m.pt",
+        "base300M": f"{folder}/base_300m.pt",
+        "base1B": f"{folder}/base_1b.pt",
+        "upsample": f"{folder}/upsample_40m.pt",
+        "pointnet": f"{folder}/pointnet.pt",
+    }
 
 
 @pytest.fixture
