@@ -139,7 +139,7 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch
     assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
-def test_an_interrupted_run_can_be_started_again(tiny_model, monkeypatch):
+def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch):
     """By the same trainer, towards the same resolution."""
     step = make_quick_step(*[None] * 6)
     calls = []
@@ -151,10 +151,11 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, monkeypatch):
         return step(*args)
 
     monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
-    trainer = sphere_trainer(copied(tiny_model, 12), stage_epochs=(1, 1))
+    trainer = sphere_trainer(copied(tiny_model, 12), workdir=tmp_path, stage_epochs=(1, 1))
     trainer.validate = lambda: {"loss": 1.0}
     trainer.train()
     assert (trainer.interrupted, trainer.step) == (True, 1)
+    assert (tmp_path / "checkpoints" / "1").is_dir()  # in the middle of an epoch of two
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
 
@@ -197,6 +198,8 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
     broken._record = interrupt
     broken.train(save_every=1)
     assert broken.interrupted
+    assert broken.step % broken.train_loader.steps_per_epoch  # nothing but the signal saves there
+    assert (tmp_path / "broken" / "checkpoints" / str(broken.step)).is_dir()
     resumed = run.build_trainer(config, tmp_path / "broken")
     resumed.train(save_every=1)
     assert resumed.step == whole.step == 16
