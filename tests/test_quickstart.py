@@ -52,7 +52,7 @@ def test_interrupted_and_repeated_it_ends_with_everything(tmp_path, monkeypatch,
     assert not (tmp_path / "evaluation.json").exists()
     assert not capsys.readouterr().out
 
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="otuken_jax")
     assert quickstart.main(arguments) == 0
     assert "resumed from step" in caplog.text
     said = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import signal
@@ -24,6 +25,7 @@ from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import run
 from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.logging import NonFiniteLoss
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import StepConfig, make_train_step
@@ -158,6 +160,25 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypat
     assert (tmp_path / "checkpoints" / "1").is_dir()  # in the middle of an epoch of two
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
+
+
+def test_damage_without_checksums_falls_back(tiny_model, tmp_path, monkeypatch, caplog):
+    """Both where a run resumes and where its model is loaded."""
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    caplog.set_level(logging.INFO, logger="otuken_jax")
+    settings = {"workdir": tmp_path, "stage_epochs": (2,), "val_loader": None}
+    sphere_trainer(copied(tiny_model, 8), **settings).train(save_every=1)
+    assert "stage 8^3, trainable: text_encoder" in caplog.text
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "checksums" / "4.json").unlink()
+    for path in (checkpoints / "4" / "model").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-100])
+    assert load_model(tmp_path).step == 2
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    trainer.train(save_every=1)
+    assert caplog.text.count("checkpoint 4 is broken") == 2
+    assert "resumed from step 2" in caplog.text
+    assert trainer.step == 4
 
 
 @pytest.mark.slow
