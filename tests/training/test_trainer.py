@@ -181,6 +181,22 @@ def test_damage_without_checksums_falls_back(tiny_model, tmp_path, monkeypatch, 
     assert trainer.step == 4
 
 
+def test_non_finite_validation_loss_stops_before_it_is_saved(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8), workdir=tmp_path, stage_epochs=(3,))
+    losses = iter([1.0, math.nan])
+    # A metric that is not finite is no reason to stop.
+    trainer.validate = lambda: {"loss": next(losses), "fd_d2": math.nan}
+    with pytest.raises(
+        NonFiniteLoss,
+        match=r"^step 4, validation: loss is nan; the last good checkpoint: .*/checkpoints/2\. ",
+    ):
+        trainer.train(save_every=1)
+    assert not (tmp_path / "checkpoints" / "4").exists()
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if line["split"] == "val"] == [2]
+
+
 @pytest.mark.slow
 def test_one_compilation_per_stage(tiny_data, tmp_path, monkeypatch):
     surface = ("train.loss.surface.chamfer=1.0", "train.loss.surface.points=64")
