@@ -9,8 +9,10 @@ import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from tiny_models import TINY as TINY_MODEL
 from tiny_models import drawn, write_workdir
 from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer, trained_parts
@@ -104,6 +106,19 @@ def test_usage_at_the_original_resolutions(tiny_config):
         metrics = trainer.train_epoch(trainer.train_loader)
         assert np.isfinite(metrics["loss"])
         assert "decoder" in trained_parts(before, split_model(model)[1])
+
+
+@pytest.mark.slow
+def test_model_is_made_by_the_published_names():
+    """Shapes only: the weights would take long to draw."""
+    arguments = {"text_encoder_name": "bytes-tiny", "voxel_size": 48, "latent_dim": 64}
+    model = nnx.eval_shape(lambda: Otuken3DModel(**arguments))
+    assert (model.config.text_encoder_name, model.voxel_size) == ("bytes-tiny", 48)
+    inputs = {name: jnp.ones((2, 4), int) for name in ("text_ids", "text_mask")}
+    inputs |= {name: jnp.ones((2, 4), int) for name in ("style_ids", "style_mask")}
+    inputs |= {name: jnp.ones(2, bool) for name in ("has_text", "has_points", "has_style")}
+    inputs["points"] = jnp.zeros((2, 8, 3))
+    assert nnx.eval_shape(lambda m: m.encode(inputs).latent, model).shape == (2, 64)
 
 
 def test_meshes_become_fields(tiny_model):
