@@ -147,6 +147,7 @@ def test_sigterm_saves_and_exits_with_zero(tmp_path):
     stopped = re.search(r"stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
     assert stopped, errors
     assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
+    assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
 
 
 def test_sigterm_before_training_is_one_line(tmp_path, capsys, monkeypatch):
