@@ -1,5 +1,6 @@
 """The quickstart from data to meshes on a tiny model, and what its prompts say of themselves."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_without_opengl_every_mesh_is_written_and_one_note(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_interrupted_and_repeated_it_ends_with_everything(opengl, tmp_path, monkeypatch, capsys):
+def test_interrupted_and_repeated_it_ends_with_everything(
+    opengl, tmp_path, monkeypatch, capsys, caplog
+):
     overrides = ("optim.learning_rate=0.01", "model.voxel_size=8", "train.stage_epochs=(4,)")
     arguments = ["--config", TINY, "--workdir", str(tmp_path)]
     arguments += [f"--config.{override}" for override in overrides]
@@ -72,7 +75,9 @@ def test_interrupted_and_repeated_it_ends_with_everything(opengl, tmp_path, monk
     assert not (tmp_path / "evaluation.json").exists()
     assert not capsys.readouterr().out
 
+    caplog.set_level(logging.INFO, logger="otuken_jax")
     assert quickstart.main(arguments) == 0
+    assert "resumed from step" in caplog.text
     said = capsys.readouterr().out
     assert "| split | words |" in said
     for split in ("val", "heldout_pairs", "heldout_styles", "heldout_phrasing"):

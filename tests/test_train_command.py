@@ -160,7 +160,10 @@ def test_sigterm_saves_and_exits_with_zero(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
     assert process.returncode == 0
-    assert "stopped by SIGTERM" in errors
+    stopped = re.search(r"stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
+    assert stopped, errors
+    assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
+    assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
 
 
 def test_sigterm_before_training_is_one_line(tmp_path, capsys, monkeypatch):

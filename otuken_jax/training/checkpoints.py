@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -112,6 +113,22 @@ def _without_tracebacks() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
+def _try_arrays(root: Path) -> None:
+    """Reads the arrays of a checkpoint that no checksum vouches for; CorruptCheckpoint if it fails.
+
+    As NumPy arrays, so that it does not matter on which devices they were.
+    """
+    reader = ocp.PyTreeCheckpointer()
+    with _without_tracebacks():
+        for item in ("model", "opt"):
+            try:
+                tree = reader.metadata(root / item).item_metadata.tree
+                args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+                reader.restore(root / item, restore_args=args)
+            except Exception as error:  # Orbax and TensorStore have many for damaged files
+                raise CorruptCheckpoint(f"{root / item} cannot be read") from error
+
+
 class Checkpoints:
     """The checkpoints of one training run."""
 
@@ -163,6 +180,9 @@ class Checkpoints:
             items["data"] = CheckpointSave(data_iterator)
         with _without_tracebacks():
             try:
+                if step in self.steps():  # broken, and trained again from an older one
+                    self._listing(step).unlink(missing_ok=True)
+                    self._manager.delete(step)
                 self._manager.save(
                     step,
                     args=ocp.args.Composite(**items),
@@ -204,12 +224,15 @@ class Checkpoints:
             if old.name not in kept:
                 old.unlink()
 
+    def _listing(self, step: int) -> Path:
+        return self.directory / "checksums" / f"{step}.json"
+
     def verify(self, step: int) -> None:
         """Raises CorruptCheckpoint unless every file is the one that was written."""
         root = self.directory / str(step)
-        listing = self.directory / "checksums" / f"{step}.json"
+        listing = self._listing(step)
         if not listing.is_file():
-            return  # killed between the two: Orbax's own rename says that it is complete
+            return  # killed between the two; `_first_good` then reads the arrays
         try:
             digests = json.loads(listing.read_text())
         except ValueError as error:
@@ -264,12 +287,14 @@ class Checkpoints:
         """Like `newest_good`, from the best on, then newest first."""
         steps = self.steps()[::-1]
         best = self._manager.best_step()
-        return self._first_good([s for s in [best, *steps] if s is not None])
+        return self._first_good([s for s in dict.fromkeys([best, *steps]) if s is not None])
 
     def _first_good(self, candidates: list[int]) -> int | None:
         for step in candidates:
             try:
                 self.read_meta(step)
+                if not self._listing(step).is_file():
+                    _try_arrays(self.directory / str(step))
                 return step
             except CorruptCheckpoint as error:
                 logger.warning("checkpoint %d is broken (%s); trying another", step, error)

@@ -18,16 +18,19 @@ class NonFiniteLoss(UserError):
     """A loss term became infinite or NaN; the message names step, term and last good checkpoint."""
 
 
-def check_finite(step: int, values: dict[str, float], good: Path | None) -> None:
+def check_finite(
+    step: int, values: dict[str, float], good: Path | None, *, validation: bool = False
+) -> None:
     """NonFiniteLoss if one of the step's values is not finite; `good` is the last checkpoint."""
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         # A term tells more than the sum and the gradients that follow from it.
         terms = [name for name in bad if name.startswith(("loss/", "surface/"))] or bad
+        where = f"step {step}, validation" if validation else f"step {step}"
         raise NonFiniteLoss(
-            f"step {step}: {', '.join(f'{name} is {values[name]}' for name in terms)}; the last "
+            f"{where}: {', '.join(f'{name} is {values[name]}' for name in terms)}; the last "
             f"good checkpoint: {good or 'none was saved yet'}. Lower optim.learning_rate or look "
-            "at the data of this step"
+            f"at the data of this {'validation' if validation else 'step'}"
         )
 
 

@@ -349,6 +349,10 @@ class Otuken3DTrainer:
         self, stage: Stage, metrics: dict[str, float], save: bool, last: bool
     ) -> None:
         progress = self.progress
+        # Other metrics may lack a value: without a surface, say.
+        losses = {n: x for n, x in metrics.items() if n.partition("/")[0] == "loss"}
+        good = self._folder and self._folder.newest_path
+        check_finite(self.step, losses, good, validation=True)
         if self._log is not None:
             self._log.scalars(self.step, metrics | {"resolution": stage.resolution}, split="val")
         best = metrics["loss"] < progress.early_stopping.best

@@ -66,6 +66,8 @@ def test_any_damage_falls_back_with_a_warning(three, tmp_path, caplog, pattern, 
     assert checkpoints.newest_good() == 2
     assert checkpoints.best_good() == 2
     assert "checkpoint 3 is broken" in caplog.text
+    save(checkpoints, 3, 0.1)  # as a run that went on from step 2 does
+    assert checkpoints.newest_good() == 3
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = {
         name: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=sharding)
@@ -79,6 +81,19 @@ def test_a_damaged_list_of_checksums_counts_as_damage(three, tmp_path):
     shutil.copytree(three, tmp_path / "run")
     cut(tmp_path / "run" / "checksums" / "3.json")
     assert Checkpoints(tmp_path / "run").newest_good() == 2
+
+
+@pytest.mark.parametrize("pattern", ["3/model/**/d/*", "3/model/manifest.ocdbt", "3/opt/_METADATA"])
+def test_damage_shows_without_checksums(three, tmp_path, caplog, pattern):
+    """A save that was killed before it wrote them, and a file cut short."""
+    shutil.copytree(three, tmp_path / "run")
+    (tmp_path / "run" / "checksums" / "3.json").unlink()
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert checkpoints.newest_good() == checkpoints.best_good() == 3
+    for path in (tmp_path / "run").glob(pattern):  # not every one is read
+        cut(path)
+    assert checkpoints.newest_good() == checkpoints.best_good() == 2
+    assert caplog.text.count("checkpoint 3 is broken") == 2
 
 
 def test_a_file_that_cannot_be_read_counts_as_damage(three, monkeypatch, caplog):

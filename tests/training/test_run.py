@@ -219,3 +219,4 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(
     names = {name for _, name in scalars}
     parts = [f"train/grad_norm/{part}" for part in PARTS]
     assert {"train/learning_rate", "train/grad_norm", "train/loss/field", *parts} <= names
+    assert {"train/iou", "val/iou"} <= names

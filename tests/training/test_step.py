@@ -160,7 +160,7 @@ def test_one_batch_is_overfitted(surface):
 
 @pytest.mark.slow
 def test_v64_takes_a_real_step_at_full_size():
-    """With T5 v1.1 base and Point-E's encoder in the sizes of the published weights, all trained."""
+    """With T5 v1.1 base and Point-E's encoder in their published sizes, all trained."""
     encoder = "--config.model.text_encoder.scratch_name=google/t5-v1_1-base"
     config = load_config("v64", ["--config.model.pretrained=False", encoder])
     step, state, frozen, *rest = make_step(config, 2, 1)

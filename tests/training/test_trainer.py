@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from tiny_models import TINY as TINY_MODEL
 from tiny_models import drawn, write_workdir
 from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer, trained_parts
@@ -24,6 +27,7 @@ from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import run
 from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.logging import NonFiniteLoss
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import StepConfig, make_train_step
@@ -104,6 +108,19 @@ def test_usage_at_the_original_resolutions(tiny_config):
         assert "decoder" in trained_parts(before, split_model(model)[1])
 
 
+@pytest.mark.slow
+def test_model_is_made_by_the_published_names():
+    """Shapes only: the weights would take long to draw."""
+    arguments = {"text_encoder_name": "bytes-tiny", "voxel_size": 48, "latent_dim": 64}
+    model = nnx.eval_shape(lambda: Otuken3DModel(**arguments))
+    assert (model.config.text_encoder_name, model.voxel_size) == ("bytes-tiny", 48)
+    inputs = {name: jnp.ones((2, 4), int) for name in ("text_ids", "text_mask")}
+    inputs |= {name: jnp.ones((2, 4), int) for name in ("style_ids", "style_mask")}
+    inputs |= {name: jnp.ones(2, bool) for name in ("has_text", "has_points", "has_style")}
+    inputs["points"] = jnp.zeros((2, 8, 3))
+    assert nnx.eval_shape(lambda m: m.encode(inputs).latent, model).shape == (2, 64)
+
+
 def test_meshes_become_fields(tiny_model):
     trainer = sphere_trainer(copied(tiny_model, 16))
     prepared = trainer.preparer(tetrahedra())
@@ -139,7 +156,7 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch
     assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
-def test_an_interrupted_run_can_be_started_again(tiny_model, monkeypatch):
+def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch):
     """By the same trainer, towards the same resolution."""
     step = make_quick_step(*[None] * 6)
     calls = []
@@ -151,12 +168,48 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, monkeypatch):
         return step(*args)
 
     monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
-    trainer = sphere_trainer(copied(tiny_model, 12), stage_epochs=(1, 1))
+    trainer = sphere_trainer(copied(tiny_model, 12), workdir=tmp_path, stage_epochs=(1, 1))
     trainer.validate = lambda: {"loss": 1.0}
     trainer.train()
     assert (trainer.interrupted, trainer.step) == (True, 1)
+    assert (tmp_path / "checkpoints" / "1").is_dir()  # in the middle of an epoch of two
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
+
+
+def test_damage_without_checksums_falls_back(tiny_model, tmp_path, monkeypatch, caplog):
+    """Both where a run resumes and where its model is loaded."""
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    caplog.set_level(logging.INFO, logger="otuken_jax")
+    settings = {"workdir": tmp_path, "stage_epochs": (2,), "val_loader": None}
+    sphere_trainer(copied(tiny_model, 8), **settings).train(save_every=1)
+    assert "stage 8^3, trainable: text_encoder" in caplog.text
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "checksums" / "4.json").unlink()
+    for path in (checkpoints / "4" / "model").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-100])
+    assert load_model(tmp_path).step == 2
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    trainer.train(save_every=1)
+    assert caplog.text.count("checkpoint 4 is broken") == 2
+    assert "resumed from step 2" in caplog.text
+    assert trainer.step == 4
+
+
+def test_non_finite_validation_loss_stops_before_it_is_saved(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8), workdir=tmp_path, stage_epochs=(3,))
+    losses = iter([1.0, math.nan])
+    # A metric that is not finite is no reason to stop.
+    trainer.validate = lambda: {"loss": next(losses), "fd_d2": math.nan}
+    with pytest.raises(
+        NonFiniteLoss,
+        match=r"^step 4, validation: loss is nan; the last good checkpoint: .*/checkpoints/2\. ",
+    ):
+        trainer.train(save_every=1)
+    assert not (tmp_path / "checkpoints" / "4").exists()
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if line["split"] == "val"] == [2]
 
 
 @pytest.mark.slow
@@ -197,6 +250,8 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
     broken._record = interrupt
     broken.train(save_every=1)
     assert broken.interrupted
+    assert broken.step % broken.train_loader.steps_per_epoch  # nothing but the signal saves there
+    assert (tmp_path / "broken" / "checkpoints" / str(broken.step)).is_dir()
     resumed = run.build_trainer(config, tmp_path / "broken")
     resumed.train(save_every=1)
     assert resumed.step == whole.step == 16
