@@ -22,7 +22,8 @@ def test_base1b_converts_in_less_than_twice_its_size(tmp_path):
     from porting.point_e import NETWORKS
 
     network = NETWORKS["point-e/base1B"]
-    config = network.config_from_source(None, {"input_proj.weight": (2048, 6)})
+    known = {"input_proj.weight": (2048, 6), "backbone.resblocks.0.ln_1.weight": (2048,)}
+    config = network.config_from_source(None, known)
     with torch.device("meta"):
         shapes = {n: w.shape for n, w in network.make_torch(config).state_dict().items()}
     source = tmp_path / "base_1b.pt"
