@@ -172,12 +172,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from otuken_jax.compile_cache import enable_compile_cache
     from otuken_jax.generation import Generator, Prompt, refine
+    from otuken_jax.geometry.render import Painter, save_png
     from otuken_jax.training.checkpoints import load_model
 
     enable_compile_cache()
     generator = Generator(load_model(arguments.checkpoint))
     points = make_points()
-    can_draw = not arguments.no_preview
+    paint = Painter(lambda words: print(f"note: {words}", file=sys.stderr))
     for number, text in enumerate(texts, start=1):
         prompt = Prompt(
             text,
@@ -197,15 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             path = out / f"{stem}.{name}"
             export(generated.mesh, path, name, size_mm=arguments.size_mm, info=info)
             print(path)
-        if can_draw:
-            from otuken_jax.geometry.render import render_mesh, save_png
-
-            try:
-                picture = render_mesh(generated.mesh)
-            except UserError as error:  # the meshes are what was asked for
-                print(f"note: no pictures, {error}", file=sys.stderr)
-                can_draw = False
-                continue
+        picture = None if arguments.no_preview else paint(generated.mesh)
+        if picture is not None:
             save_png(picture, out / f"{stem}.png")
             print(out / f"{stem}.png")
     return 0

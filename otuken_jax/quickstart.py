@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otuken_jax import evaluate, train
-from otuken_jax.errors import Parser, UserError, run_command
+from otuken_jax.errors import Parser, run_command
 
 # (text, style, second style), as full as the captions that this small model learns from. Training
 # shows neither a vase with tulips nor a tomb tower with eight-pointed stars; the last prompt blends
@@ -60,25 +60,20 @@ def generate_all(checkpoint: Path, out: Path) -> list[Path]:
     from otuken_jax.generate import file_stem
     from otuken_jax.generation import Generator, Prompt
     from otuken_jax.geometry.mesh_io import export
-    from otuken_jax.geometry.render import contact_sheet, render_mesh, save_png
+    from otuken_jax.geometry.render import Painter, contact_sheet, save_png
     from otuken_jax.training.checkpoints import load_model
 
     generator = Generator(load_model(checkpoint))
     paths, images, captions = [], [], []
-    can_draw = True
+    paint = Painter(lambda words: print(f"note: {words}", file=sys.stderr))
     for number, (text, style, style2) in enumerate(PROMPTS, start=1):
         generated = generator(Prompt(text, style=style, style2=style2))
         path = out / f"{file_stem(number, text)}.glb"
         export(generated.mesh, path, "glb")
         paths.append(path)
         captions.append("\n".join(s for s in (text, style, style2 and f"+ {style2}") if s))
-        if can_draw:
-            try:
-                images.append(render_mesh(generated.mesh, 384))
-            except UserError as error:
-                print(f"note: no pictures, {error}", file=sys.stderr)
-                can_draw = False
-    if can_draw:
+        images.append(paint(generated.mesh, 384))
+    if paint.can_draw:
         sheet = out / "contact-sheet.png"
         save_png(contact_sheet(images, captions, 4), sheet)
         paths.append(sheet)

@@ -239,7 +239,7 @@ def test_what_is_cut_is_said_once(field, tmp_path, capsys):
 
 
 def test_every_prompt_has_its_files_and_a_picture(field, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(render, "render_mesh", lambda mesh: np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.setattr(render, "render_mesh", lambda mesh, size: np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "prompts.txt").write_text("# yorum\n\nkaro çini\n", encoding="utf-8")
     arguments = ["--text", "vazo", "--text", "Selçuklu kümbet", "--format", "STL, 3mf"]
     arguments += ["--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out")]
@@ -251,7 +251,7 @@ def test_every_prompt_has_its_files_and_a_picture(field, tmp_path, capsys, monke
 
 
 def test_without_opengl_every_mesh_is_written_and_one_note(field, tmp_path, capsys, monkeypatch):
-    def refuse(mesh):
+    def refuse(mesh, size):
         raise UserError(render.OPENGL_MISSING)
 
     monkeypatch.setattr(render, "render_mesh", refuse)

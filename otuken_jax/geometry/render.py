@@ -5,7 +5,7 @@ import importlib.util
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,23 @@ def render_mesh(mesh: SurfaceMesh, size: int = 512) -> UInt8[np.ndarray, "h w 3"
     finally:
         plotter.close()
     return np.asarray(large.resize((size, size), Image.Resampling.BOX))
+
+
+class Painter:
+    """`render_mesh` until the machine turns out to have no OpenGL: said once, then None instead."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self.can_draw = True
+        self._say = say
+
+    def __call__(self, mesh: SurfaceMesh, size: int = 512) -> UInt8[np.ndarray, "h w 3"] | None:
+        if self.can_draw:
+            try:
+                return render_mesh(mesh, size)
+            except UserError as error:
+                self.can_draw = False
+                self._say(f"no pictures, {error}")
+        return None
 
 
 def _new_plotter(size: int):

@@ -18,6 +18,7 @@ from otuken_jax.data.records import read_manifest
 from otuken_jax.data.text import Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
+from otuken_jax.geometry.render import Painter
 from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
@@ -179,15 +180,13 @@ class PromptPictures:
 
     def __init__(self, prompts: tuple[str, ...]) -> None:
         self.prompts = prompts
-        self.can_draw = True  # until it fails: a driver does not appear during a run
+        self.paint = Painter(logger.warning)
 
     def __call__(self, trainer: Otuken3DTrainer, log: MetricsLog | None) -> None:
         modeldef, params = split_model(trainer.model)
         params = processes.local_params(params)
         if log is None:
             return
-        from otuken_jax.geometry.render import render_mesh  # VTK takes a second to load
-
         generator = Generator(LoadedModel(modeldef.bind(params), trainer.meta, trainer.step))
         for number, text in enumerate(self.prompts, start=1):
             try:
@@ -196,12 +195,9 @@ class PromptPictures:
                 logger.info("prompt %d: %s", number, error)
                 continue
             colors = np.rint(255 * mesh.colors).astype(np.uint8)
-            if self.can_draw:
-                try:
-                    log.image(trainer.step, f"prompt_{number}", render_mesh(mesh, 256))
-                except UserError as error:
-                    self.can_draw = False
-                    logger.warning("no pictures, %s", error)
+            picture = self.paint(mesh, 256)
+            if picture is not None:
+                log.image(trainer.step, f"prompt_{number}", picture)
             log.mesh(trainer.step, f"prompt_{number}", mesh.vertices, mesh.faces, colors)
 
 
