@@ -108,6 +108,9 @@ def _without_tracebacks() -> Iterator[None]:
     sys.unraisablehook = told
     try:
         yield
+    except Exception:
+        time.sleep(0.5)  # the other reads or writes end a little later
+        raise
     finally:
         absl.setLevel(level)
         sys.unraisablehook = hook

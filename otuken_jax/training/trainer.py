@@ -334,7 +334,8 @@ class Otuken3DTrainer:
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
                     self._save()
-                    logger.warning("stopped by SIGTERM at step %d, saved", self.step)
+                    end = "not saved" if self.workdir is None else "saved"
+                    logger.warning("stopped by SIGTERM at step %d, %s", self.step, end)
                     break
                 last = self.progress.epoch == stage.epochs
                 save = self.progress.epoch % save_every == 0

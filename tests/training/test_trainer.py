@@ -156,7 +156,8 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch
     assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
-def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("said", ["saved", "not saved"])
+def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch, caplog, said):
     """By the same trainer, towards the same resolution."""
     step = make_quick_step(*[None] * 6)
     calls = []
@@ -168,11 +169,14 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypat
         return step(*args)
 
     monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
-    trainer = sphere_trainer(copied(tiny_model, 12), workdir=tmp_path, stage_epochs=(1, 1))
+    workdir = tmp_path if said == "saved" else None
+    trainer = sphere_trainer(copied(tiny_model, 12), workdir=workdir, stage_epochs=(1, 1))
     trainer.validate = lambda: {"loss": 1.0}
     trainer.train()
     assert (trainer.interrupted, trainer.step) == (True, 1)
-    assert (tmp_path / "checkpoints" / "1").is_dir()  # in the middle of an epoch of two
+    assert caplog.messages[-1] == f"stopped by SIGTERM at step 1, {said}"
+    # In the middle of an epoch of two.
+    assert (tmp_path / "checkpoints" / "1").is_dir() == (said == "saved")
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
 
