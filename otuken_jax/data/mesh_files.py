@@ -24,6 +24,7 @@ MAX_FACES = 5_000_000
 MAX_PIXELS = 64 * 2**20  # of a texture
 MAX_ALL_PIXELS = 4 * MAX_PIXELS  # of all the textures of a file
 MAX_ITEMS = 100_000  # nodes, accessors or views of a glTF file
+GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_mesh_quantization")
 PLY_BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "double": 8} | {
     f"{kind}{bits}": bits // 8 for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)
@@ -155,6 +156,8 @@ def read_mesh(path: Path, root: Path) -> tuple[RawMesh, list[Path]]:
     resolver = FolderResolver(path, root)
     try:
         check_claims(data, suffix)
+        if suffix in Y_UP_SUFFIXES:
+            data = _without_glossiness(data, suffix)
         parts = _load_parts(data, suffix, resolver)
     except (BadMesh, MemoryError):
         raise
@@ -213,7 +216,7 @@ def _ply_claims(data: bytes) -> Iterator[tuple[str, int, int]]:
 
 def _off_claims(data: bytes) -> Iterator[tuple[str, int, int]]:
     text = re.sub(rb"#[^\n]*", b"", data[:4096])
-    match = re.match(rb"\s*C?OFF\s+(\d+)\s+(\d+)", text)
+    match = re.match(rb"\s*C?OFF\s*(\d+)\s+(\d+)", text)
     if not match:
         raise BadMesh("not an OFF file: it has no counts")
     yield "vertices", int(match[1]), 6
@@ -278,6 +281,31 @@ def _gltf_claims(header: dict[str, Any], size: int) -> Iterator[tuple[str, int, 
     if total > MAX_FACES:
         raise BadMesh(f"{total:,} faces in all its copies, more than {MAX_FACES:,}")
     yield "nodes", len(header.get("nodes", ())), 2
+
+
+def _without_glossiness(data: bytes, suffix: str) -> bytes:
+    """The file with the diffuse colours of the old specular materials as base colours.
+
+    trimesh would turn those materials into others by decoding their textures as it loads them,
+    however large, and what it makes of them is not the diffuse colour.
+    """
+    header = _gltf_header(data, suffix)
+    glossy = [m for m in header.get("materials", ()) if GLOSSY in m.get("extensions", {})]
+    if not glossy:
+        return data
+    for material in glossy:
+        values = material["extensions"].pop(GLOSSY)
+        names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
+        material["pbrMetallicRoughness"] = {
+            new: values[old] for old, new in names.items() if old in values
+        }
+    text = json.dumps(header).encode()
+    if suffix == ".gltf":
+        return text
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + struct.unpack_from("<I", data, 12)[0] :]
+    total = 20 + len(text) + len(rest)
+    return struct.pack("<4sIII4s", b"glTF", 2, total, len(text), b"JSON") + text + rest
 
 
 def _load_parts(data: bytes, suffix: str, resolver: FolderResolver) -> list[tuple]:
@@ -370,8 +398,8 @@ def _coloring(
     else:
         named = "kd" in material.kwargs
         factor, image = material.diffuse if named else None, material.image
-    if image is not None and image.format is None:
-        image = None  # trimesh's placeholder, read from no file
+        if image is not None and image.format is None:
+            image = None  # trimesh's placeholder, read from no file
     extra = visual.vertex_attributes.get("color")
     if factor is None and image is None and extra is None:
         return None

@@ -122,7 +122,7 @@ def _prepare(task: Task, root: Path, path: Path, inputs: tuple) -> Outcome:
     repairs = list(solid.mesh.defects)
     if solid.num_turned:
         repairs.append(f"{solid.num_turned} faces turned outward")
-    notes = [*raw.notes, *caption.notes]
+    notes = list(raw.notes)
     if not caption.texts:
         notes.append("no caption: learned from its points alone")
     status = REPAIRED if repairs else OK

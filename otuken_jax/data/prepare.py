@@ -166,7 +166,9 @@ def _collect(run: _Run, captions: Path) -> None:
         try:
             (run.root / path).stat()
         except (FileNotFoundError, NotADirectoryError):
-            run.rejected.append((path, "captioned, but there is no such file"))
+            notes = held.by_path[path].notes
+            reason = "; ".join(["captioned, but there is no such file", *notes])
+            run.rejected.append((path, reason))
         except OSError as error:
             run.rejected.append((path, f"captioned, but cannot be read: {error.strerror}"))
         else:
@@ -371,7 +373,13 @@ def _write_report(
 ) -> dict[str, int]:
     """Writes report.csv; returns how many lines have each status."""
     rows = [
-        (path, o.status, o.reason, "+".join(splits.get(path, ())), o.faces)
+        (
+            path,
+            o.status,
+            "; ".join(filter(None, [o.reason, *run.tasks[path].caption.notes])),
+            "+".join(splits.get(path, ())),
+            o.faces,
+        )
         for path, o in outcomes.items()
     ]
     rows += [(path, FAILED, reason, "", "") for path, reason in run.rejected]

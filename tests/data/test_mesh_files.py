@@ -1,5 +1,6 @@
 """Mesh files of every format, with their transforms and colours; and hostile ones, refused."""
 
+import io
 import itertools
 import json
 import struct
@@ -165,6 +166,20 @@ def test_our_own_glb_comes_back_with_its_colors(tmp_path):
     np.testing.assert_allclose(np.ptp(raw.vertices, axis=0), [1, 3, 2], rtol=1e-6)  # y up
 
 
+def test_specular_materials_keep_their_diffuse_colors(tmp_path):
+    image = io.BytesIO()
+    Image.new("RGB", (2, 2), (200, 100, 50)).save(image, "PNG")
+    for name, glossy in (("plain.glb", False), ("glossy.glb", True)):
+        (tmp_path / name).write_bytes(textured_glb(image.getvalue(), glossy))
+        colors = read_mesh(tmp_path / name, tmp_path)[0].colors(np.array([0]), THIRDS)
+        np.testing.assert_allclose(colors, np.array([[200, 100, 50]]) / 255, atol=1e-6)
+
+
+def test_off_counts_may_follow_the_name_at_once(tmp_path):
+    (tmp_path / "a.off").write_bytes(b"OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    assert len(read_mesh(tmp_path / "a.off", tmp_path)[0].faces) == 1
+
+
 def test_a_missing_material_is_a_note(tmp_path):
     text = box().export(file_type="obj")
     (tmp_path / "a.obj").write_text("mtllib lost.mtl\n" + text)
@@ -211,7 +226,10 @@ def png_bomb(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def textured_glb(image):
+GLOSSY = "KHR_materials_pbrSpecularGlossiness"
+
+
+def textured_glb(image, glossy=False):
     payload = TRIANGLE + np.zeros((3, 2), "<f4").tobytes() + image
     uv = {"bufferView": 1, "componentType": 5126, "type": "VEC2", "count": 3}
     ends = np.cumsum([0, 36, 24, len(image)])
@@ -221,6 +239,9 @@ def textured_glb(image):
     ]
     primitive = {"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "material": 0}
     material = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}
+    if glossy:
+        values = {"diffuseTexture": {"index": 0}, "diffuseFactor": [1, 1, 1, 1]}
+        material = {"extensions": {GLOSSY: values | {"specularFactor": [0.5, 0.5, 0.5]}}}
     header = triangle_header(
         meshes=[{"primitives": [primitive]}],
         materials=[material],
@@ -305,6 +326,7 @@ HOSTILE = {
         "uses KHR_draco_mesh_compression",
     ),
     "bomb.glb": (textured_glb(png_bomb(60_000)), "60,000 x 60,000 pixels"),
+    "glossy.glb": (textured_glb(png_bomb(60_000), glossy=True), "60,000 x 60,000 pixels"),
     "torn.glb": (textured_glb(png_bomb(2_000)[:-600]), "damaged texture"),
     "deep.gltf": (b"[" * 200_000, "unreadable"),
     "outside.gltf": (naming("../secret.bin"), "'../secret.bin', which lies outside"),

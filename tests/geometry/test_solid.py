@@ -153,6 +153,9 @@ def test_broken_files_become_the_intact_solid(tmp_path, monkeypatch, defect):
     monkeypatch.setattr("otuken_jax.geometry.solid.solidify", spy)
     sdf, outcome = prepared(tmp_path, *broken)
     assert iou(sdf, intact) >= 0.95
+    # In its own bounds too; those of the loose soup grow by what is astray, and it is smaller.
+    loose = defect is loose_soup_flipped_at_random
+    assert iou(sdf, prepared(tmp_path, *vase())[0]) >= (0.91 if loose else 0.95)
     assert solids[0].bounding > 0.9
     sound = defect in (triangle_soup, seams)  # files of some formats are always so
     assert (outcome.status == OK) == sound
