@@ -138,6 +138,19 @@ def test_piercing_opens_the_wall_and_drops_nothing(motif):
         Shape(replace(recipe, host="bengutas"), 32)
 
 
+def test_what_training_shows_pierced_is_in_one_piece():
+    recipes = sample_recipes(3000, 0, hold_out(0), resolution=64)["train"]
+    pierced = [recipe for recipe in recipes if recipe.technique == "pierced"]
+    assert len(pierced) > 5
+    assert {recipe.layout for recipe in pierced} <= {"row", "medallion"}
+    for recipe in pierced:
+        fields = build_fields(recipe, 64, coarsest=32)
+        assert label(fields.sdf < 0, connectivity=1).max() == 1, recipe
+        # Next to nothing was dropped for it.
+        cut = Shape(recipe, 32).sdf(grid_points(64).reshape(-1, 3)) < 0
+        assert cut.sum() - (fields.sdf < 0).sum() < 0.01 * cut.sum(), recipe
+
+
 def test_what_can_be_pierced():
     assert is_pierceable("lale")
     assert is_pierceable("sebeke")  # its ground is cut out

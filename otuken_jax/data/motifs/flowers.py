@@ -229,7 +229,7 @@ FLOWERS: dict[str, Motif] = {
         "karanfil",
         "carnation",
         "bitki",
-        "Yelpaze açılmış yapraklarıyla bahar ve yenilenme.",
+        "Yelpaze gibi açılmış yapraklarıyla bahar ve yenilenme.",
         "Its petals open like a fan: spring and renewal.",
         _karanfil,
     ),

@@ -248,4 +248,6 @@ def _apply(rng: np.random.Generator, recipe: Recipe, resolution: int, *, in_colo
         technique = techniques[rng.integers(len(techniques))]
     if layouts and rng.random() < VARIED:
         layout = layouts[rng.integers(len(layouts))]
+    if technique == "pierced" and layout in ("border", "allover"):
+        layout = "row"  # between openings so small the wall would break
     return replace(recipe, technique=technique, layout=layout)

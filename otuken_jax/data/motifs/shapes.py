@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import label
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
@@ -146,8 +147,17 @@ def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> Shap
     else:
         band = s.chart.zone * smoothstep(*SHELL, np.abs(s.chart.height))
     fields = (s.sdf, s.host_sdf, band, s.chart.u, s.chart.v)
-    shape = (resolution,) * 3
-    return ShapeFields(*(a.reshape(shape).astype(np.float32, copy=False) for a in fields))
+    fields = [a.reshape((resolution,) * 3).astype(np.float32, copy=False) for a in fields]
+    if shape.pierced:
+        fields[0] = _without_crumbs(fields[0])
+    return ShapeFields(*fields)
+
+
+def _without_crumbs(sdf: Float[np.ndarray, "r r r"]) -> Float[np.ndarray, "r r r"]:
+    """The largest part alone: where cuts run out thinly, voxels of the wall stand by themselves."""
+    part, _ = label(sdf < 0)
+    largest = np.bincount(part[part > 0]).argmax()
+    return np.where((part > 0) & (part != largest), np.abs(sdf), sdf)
 
 
 def band_region(
