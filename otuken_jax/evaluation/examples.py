@@ -87,19 +87,23 @@ def open_split(directory: str | Path, split: str) -> RecordSource:
 
 @dataclass(frozen=True)
 class Words:
-    """Which of a record's words a model sees: a caption, with the style text or alone."""
+    """Which of a record's words a model sees: a caption, with the style text or alone.
 
-    kind: str  # of the caption: full, short
+    Beside the style text the caption of kind "host" names the object alone, so that the ornament
+    is told once, and a full one alone tells both.
+    """
+
+    kind: str  # of the caption: host, full, short
     with_style: bool
 
     @property
     def name(self) -> str:
         words = "text+style" if self.with_style else "sentence"
-        return words if self.kind == "full" else f"{words}, {self.kind}"
+        return f"{words}, short" if self.kind == "short" else words
 
     def fits(self, example: Example) -> bool:
-        """Whether the record has such words. One caption of any kind counts as the full one."""
-        present = self.kind in example.captions or (self.kind == "full" and example.captions)
+        """Whether the record has such words. Any caption counts, but none as a short one."""
+        present = self.kind in example.captions or (self.kind != "short" and example.captions)
         return bool(present and (example.style_text or not self.with_style))
 
     def prompt(self, example: Example) -> Prompt:
@@ -107,8 +111,8 @@ class Words:
         return Prompt(text, style=example.style_text if self.with_style else None)
 
 
-ALL_WORDS = tuple(Words(kind, style) for kind in ("full", "short") for style in (True, False))
-FULL_WORDS = ALL_WORDS[:2]
+FULL_WORDS = (Words("host", True), Words("full", False))
+ALL_WORDS = (*FULL_WORDS, Words("short", True), Words("short", False))
 
 
 def predict_prompts(

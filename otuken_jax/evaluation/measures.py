@@ -28,7 +28,7 @@ class Measured:
 
     figures: dict[str, float]
     cloud: Float[np.ndarray, "n 3"]  # on its surface, as many points as the record has
-    host: int | None  # number of the nearest host
+    host: int | None  # number of the nearest host; None: no candidates, or nothing was made
 
 
 def measure(made: Volume, example: Example, candidates: Candidates | None, seed: int) -> Measured:
@@ -46,15 +46,16 @@ def measure(made: Volume, example: Example, candidates: Candidates | None, seed:
             figures["color_error_ornament"] = float(errors[painted].mean())
     if candidates is None:
         return Measured(figures, cloud.points, None)
-    host = candidates.hosts.nearest(made.occupancy)
+    host = candidates.hosts.nearest(made.occupancy) if made.occupancy.any() else None
     figures["host_accuracy"] = float(host == candidates.right_host)
     ornament = dict.fromkeys(("motif_accuracy", "band_iou_right", "band_iou_wrong"), NAN)
     if candidates.band.region.any():
         bands, right = candidates.band.ious(made.occupancy), candidates.right_motif
+        wrong = np.delete(bands, right)
         ornament = {
-            "motif_accuracy": float(np.argmax(bands) == right),
+            "motif_accuracy": float(bands[right] > wrong.max(initial=-1.0)),
             "band_iou_right": float(bands[right]),
-            "band_iou_wrong": float(np.delete(bands, right).mean()) if len(bands) > 1 else NAN,
+            "band_iou_wrong": float(wrong.mean()) if len(wrong) else NAN,
         }
     repeats = candidates.nearest_repeats(made.occupancy)
     error = NAN if repeats is None else float(abs(repeats - candidates.right_repeats))

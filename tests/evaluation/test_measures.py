@@ -17,9 +17,10 @@ from otuken_jax.data.motifs.recipes import (
 from otuken_jax.data.motifs.shapes import build_fields, sample_surface
 from otuken_jax.data.records import quantize_distance
 from otuken_jax.evaluation.baselines import CaptionIndex, resampled, spread_colors
-from otuken_jax.evaluation.examples import Example, Volume, Words, at_resolution
+from otuken_jax.evaluation.examples import FULL_WORDS, Example, Volume, Words, at_resolution
 from otuken_jax.evaluation.library import Library
 from otuken_jax.evaluation.measures import SetMeasure, definitions, measure, surface_cloud
+from otuken_jax.generation import Prompt
 from otuken_jax.metrics import Cloud
 
 R = 32
@@ -115,6 +116,16 @@ def test_the_truth_scores_full_marks_and_a_swapped_motif_does_not():
     assert right["color_error"] < 0.05
 
 
+def test_nothing_made_is_neither_the_first_host_nor_the_first_motif():
+    """All its IoUs are 0, and the recipe is the first of everything."""
+    assert (LIBRARY.hosts[0], LIBRARY.motifs[0]) == (RECIPE.host, RECIPE.motif)
+    example, truth = motif_example(RECIPE)
+    empty = Volume(np.full((R, R, R), -1.0, np.float32), truth.colors)
+    measured = measure(empty, example, LIBRARY.candidates(RECIPE, R), 0)
+    assert measured.host is None
+    assert (measured.figures["host_accuracy"], measured.figures["motif_accuracy"]) == (0.0, 0.0)
+
+
 def test_every_figure_is_defined():
     example, truth = motif_example(RECIPE)
     measured = measure(truth, example, LIBRARY.candidates(RECIPE, R), 0)
@@ -156,10 +167,13 @@ def test_words_of_a_record():
     example = ball_example(0.5)
     assert Words("full", False).fits(example)
     assert not Words("short", False).fits(example)
-    assert not Words("full", True).fits(example)  # no style text
+    assert not Words("host", True).fits(example)  # no style text
     one = dataclasses.replace(example, captions={"any": "bir top"}, style_text="sade")
-    assert Words("full", True).prompt(one).text == "bir top"
-    assert Words("full", True).prompt(one).style == "sade"
+    assert Words("host", True).prompt(one) == Prompt("bir top", style="sade")
+    named = dataclasses.replace(one, captions={"full": "benekli bir top", "host": "bir top"})
+    assert [words.name for words in FULL_WORDS] == ["text+style", "sentence"]
+    told = [words.prompt(named) for words in FULL_WORDS]
+    assert told == [Prompt("bir top", style="sade"), Prompt("benekli bir top")]
     assert not Words("full", False).fits(dataclasses.replace(one, captions={}))
 
 
