@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = next((r for r in results if r.split == SHOWN), results[-1])
     limit = QUICK_RESPONSES if arguments.quick else RESPONSES
     changes = {
-        split: evaluation.responses(split, limit, blend=not arguments.quick)
+        split: evaluation.responses(split, limit, full=not arguments.quick)
         for split in ([shown.split] if arguments.quick else splits)
     }
     print(report.summary_table(evaluation, results))

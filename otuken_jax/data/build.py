@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from otuken_jax.data import motifs as library
-from otuken_jax.data.motifs.captions import captions, style_text
+from otuken_jax.data.motifs.captions import captions, object_words, style_text
 from otuken_jax.data.motifs.phrases import CAPTIONS, STYLE_TEXT
 from otuken_jax.data.motifs.recipes import (
     HOSTS,
@@ -54,6 +54,7 @@ class _Task(NamedTuple):
     seed: int
     mesh: str | None = None  # where its mesh goes
     other_words: bool = False  # those of `heldout_phrasing`
+    hosts: tuple[str, ...] = ()  # of the data set
 
 
 def make_record(task: _Task) -> bytes:
@@ -72,12 +73,25 @@ def make_record(task: _Task) -> bytes:
             "u": quantize_unit(fields.u),
             "v": quantize_unit(fields.v),
             **surface,
-            "captions": captions(recipe, heldout=task.other_words),
+            "captions": captions(recipe, heldout=task.other_words) | _by_noun(task),
             "style_text": style_text(recipe, heldout=task.other_words),
             "recipe": recipe.to_dict(),
             "has_chart": True,
         }
     )
+
+
+def _by_noun(task: _Task) -> dict[str, str]:
+    """A caption of kind "noun": the object with words for the form of another host's.
+
+    Where training shows some of these, the noun alone tells the host; without them a small model
+    takes it from the words for the form as well, and a new noun beside old ones changes nothing.
+    """
+    others = [host for host in task.hosts if host != task.recipe.host]
+    if not others:
+        return {}
+    lender = others[task.seed % len(others)]
+    return {"noun": object_words(task.recipe, form_of=lender, heldout=task.other_words)}
 
 
 def build_motif_dataset(
@@ -165,7 +179,8 @@ def build_motif_dataset(
         num_heldout_phrasing=num_heldout_phrasing,
     )
     kept = _begin(directory, arguments)
-    job = _Task(None, resolution, num_points, coarsest, seed, meshes)
+    names = tuple(arguments["hosts"])
+    job = _Task(None, resolution, num_points, coarsest, seed, meshes, hosts=names)
     shards = {
         name: list(_shards(directory, split, name, recipes[name], job))
         for split, name in enumerate(recipes)
@@ -246,10 +261,11 @@ def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
 
 
 def library_version() -> str:
-    """A hash of the motif library's source but its pictures: other code makes other shapes."""
+    """A hash of the source that makes shapes and words: the motif library's and this file."""
     digest = hashlib.sha256()
-    for path in sorted(Path(library.__file__).parent.glob("*.py")):
-        if path.name != "sheets.py":
+    sources = sorted(Path(library.__file__).parent.glob("*.py"))
+    for path in (*sources, Path(__file__)):
+        if path.name != "sheets.py":  # pictures of the library
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ reader threads nor of processes changes them.
 import functools
 import logging
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from otuken_jax.data.text import Tokenizer
 from otuken_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
+_WARNING = threading.Lock()  # samples are read in threads, and what is said once is said by one
+NO_SENTENCE = ("host", "motif", "noun")  # kinds that leave out the object or its ornament
 # Batches read ahead: grain's default of 500 would hold gigabytes.
 READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
 
@@ -36,6 +39,7 @@ class Draws:
     one_sentence: float = 0.3  # a caption that names both serves as text and as style text
     style_dropout: float = 0.1  # no style is given, and the target is the plain object
     full_caption: float = 0.0  # where the caption names both: the full one, rather than any kind
+    other_form: float = 0.0  # where it names the object alone: another's words for the form
 
 
 class Inputs(NamedTuple):
@@ -67,19 +71,20 @@ def fixed_inputs(example: Mapping[str, Any]) -> Inputs:
 def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generator) -> Inputs:
     """What a training sample shows this time.
 
-    A caption may name object and ornament (any kind but two), or leave the ornament to the style
-    text (the kind `host`). Without a style the target is the plain object, since nothing says what
-    ornament it would carry; then `host` describes it and points, which would show it, are left out.
-    A shape that never had a style text has its caption there, as in `fixed_inputs`.
+    A caption may name object and ornament, or leave the ornament to the style text (the kind
+    `host`, or `noun`, whose words for the form are another object's and mean nothing). Without a
+    style the target is the plain object, since nothing says what ornament it would carry; then
+    `host` describes it and points, which would show it, are left out. A shape that never had a
+    style text has its caption there, as in `fixed_inputs`.
     """
     captions, style = example["captions"], example["style_text"] or None
     if not captions:
         return Inputs(None, style, points=True)
     # Always the same number of draws, so that changing one probability moves nothing else.
-    modality, sentence, ornament, drop, full = rng.random(5)
+    modality, sentence, ornament, drop, full, other = rng.random(6)
     pick = rng.integers(2**31)
     plain = captions.get("host")
-    sentences = [text for kind, text in captions.items() if kind not in ("host", "motif")]
+    sentences = [text for kind, text in captions.items() if kind not in NO_SENTENCE]
     text = sentences[pick % len(sentences)]
     if full < draws.full_caption:
         text = captions.get("full", text)
@@ -91,7 +96,7 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
     if sentence < draws.one_sentence:
         return Inputs(text, text, points)
     if plain and ornament >= draws.ornament_in_caption:
-        text = plain
+        text = captions.get("noun", plain) if other < draws.other_form else plain
     return Inputs(text, style or text, points)
 
 
@@ -142,7 +147,8 @@ class Assembler:
             return np.full(length, self.tokenizer.pad_id, np.int32), np.zeros(length, bool)
         ids, mask, truncated = self.tokenizer.tokenize([text], length)
         if truncated:
-            _warn_truncated(length)
+            with _WARNING:
+                _warn_truncated(length)
         return ids[0], mask[0]
 
 

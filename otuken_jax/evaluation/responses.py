@@ -10,14 +10,15 @@ from scipy.special import expit
 
 from otuken_jax import metrics
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.captions import object_words, style_text
+from otuken_jax.data.motifs.captions import captions, object_words, style_text
 from otuken_jax.data.motifs.recipes import STYLES, Recipe
-from otuken_jax.evaluation.examples import Volume, predict_prompts
+from otuken_jax.evaluation.examples import ALL_WORDS, Volume, Words, predict_prompts
 from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates, on_host
 from otuken_jax.generation import Generator, Prompt
 from otuken_jax.metrics import Estimate
 
 BLEND = (0.0, 0.25, 0.5, 0.75, 1.0)
+TOLD = ALL_WORDS[0]  # text and style text: the ornament is named in one place
 RESPONSES = (
     "follows",
     "keeps_host",
@@ -31,7 +32,7 @@ RESPONSES = (
 
 DEFINITIONS = {
     "follows": "share of shapes in which the changed thing is then nearest to the new words: host "
-    "(its noun alone, the words for the form kept) and object (noun and form) by IoU, motif by "
+    "(its noun alone, the words for the form kept) and object (all that names it) by IoU, motif by "
     "band IoU, colour by palette, style by palette and relief together",
     "keeps_host": "share in which the nearest host is still the one of the unchanged words",
     "keeps_motif": "share in which the nearest motif is still the one of the unchanged words",
@@ -108,16 +109,28 @@ OTHERS: dict[str, Callable[[Library, Recipe], Recipe]] = {
 }
 
 
-def change(name: str, library: Library, recipe: Recipe, *, heldout: bool = False) -> Change:
-    """Other words for one of `OTHERS`, in the caption or in the style text.
+def prompt_of(
+    recipe: Recipe, words: Words = TOLD, *, form_of: str | None = None, heldout: bool = False
+) -> Prompt:
+    """A recipe in words; `form_of`: whose words for the form its caption of kind "host" has."""
+    if words.kind == "host":
+        text = object_words(recipe, form_of=form_of, heldout=heldout)
+    else:
+        text = captions(recipe, heldout=heldout)[words.kind]
+    return Prompt(text, style_text(recipe, heldout=heldout) if words.with_style else None)
+
+
+def change(
+    name: str, library: Library, recipe: Recipe, words: Words = TOLD, *, heldout: bool = False
+) -> Change:
+    """Other words for one of `OTHERS`.
 
     "host" is the noun alone: the words for the form stay those of the first host, whatever they
-    mean of the new one. "object" is the whole caption.
+    mean of the new one. "object" is all that names it.
     """
     after = OTHERS[name](library, recipe)
-    formed = after if name == "object" else recipe
-    text = object_words(formed, noun=after.host, heldout=heldout)
-    return Change(recipe, after, Prompt(text, style_text(after, heldout=heldout)))
+    form_of = recipe.host if name == "host" else None
+    return Change(recipe, after, prompt_of(after, words, form_of=form_of, heldout=heldout))
 
 
 def respond(
@@ -127,45 +140,20 @@ def respond(
     resolution: int,
     seed: int,
     *,
-    blend: bool = True,
+    full: bool = True,
     heldout: bool = False,
 ) -> dict[str, dict[str, Estimate]]:
     """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`.
 
-    `heldout` takes the phrasings of the split `heldout_phrasing`.
+    `full`: changes in every kind of words, and the blend; otherwise changes of text and style text
+    alone. `heldout` takes the phrasings of the split `heldout_phrasing`.
     """
     judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
     judges = [judge for judge in judges if judge.band.region.any()]  # not in colour alone
-    recipes = [judge.recipe for judge in judges]
-    first = [
-        Prompt(object_words(r, heldout=heldout), style_text(r, heldout=heldout)) for r in recipes
-    ]
-    before = predict_prompts(generator, first)
     rows: dict[str, list[dict[str, float]]] = {}
-    for name in OTHERS:
-        changes = [change(name, library, recipe, heldout=heldout) for recipe in recipes]
-        after = predict_prompts(generator, [c.prompt for c in changes])
-        rows[f"{name} word"] = [
-            judge.response(name, c, made, now)
-            for judge, c, made, now in zip(judges, changes, before, after, strict=True)
-        ]
-        if name == "style":
-            rows["style text"] = [
-                judge.exchange(c, made, now)
-                for judge, c, made, now in zip(judges, changes, before, after, strict=True)
-            ]
-            if blend:
-                both = [
-                    dataclasses.replace(p, style2=c.prompt.style)
-                    for p, c in zip(first, changes, strict=True)
-                ]
-                steps = [predict_prompts(generator, both, mix=weight) for weight in BLEND]
-                rows["blend"] = [
-                    judge.blend(c, made)
-                    for judge, c, made in zip(
-                        judges, changes, zip(*steps, strict=True), strict=True
-                    )
-                ]
+    for words in ALL_WORDS if full else [TOLD]:
+        rows |= _swaps(generator, judges, words, heldout)
+    rows |= _exchanges(generator, judges, full, heldout)
     return {
         name: {
             key: metrics.bootstrap_mean([row[key] for row in figures], seed) for key in figures[0]
@@ -173,6 +161,56 @@ def respond(
         for name, figures in rows.items()
         if figures
     }
+
+
+def _swaps(
+    generator: Generator, judges: Sequence["Judge"], words: Words, heldout: bool
+) -> dict[str, list[dict[str, float]]]:
+    """Every change in one kind of words; NaN where these words do not name what changes."""
+    first = [prompt_of(judge.recipe, words, heldout=heldout) for judge in judges]
+    before = predict_prompts(generator, first)
+    rows = {}
+    for name in OTHERS:
+        if name == "host" and words != TOLD:
+            continue  # the object's word is its noun there, or has words for the form all over
+        changes = [change(name, j.library, j.recipe, words, heldout=heldout) for j in judges]
+        after = predict_prompts(generator, [c.prompt for c in changes])
+        rows[f"{name} word" if words == TOLD else f"{name} word, {words.name}"] = [
+            judge.response(name, c, made, now)
+            if c.prompt != prompt
+            else dict.fromkeys(RESPONSES, float("nan"))
+            for judge, c, prompt, made, now in zip(
+                judges, changes, first, before, after, strict=True
+            )
+        ]
+    return rows
+
+
+def _exchanges(
+    generator: Generator, judges: Sequence["Judge"], blend: bool, heldout: bool
+) -> dict[str, list[dict[str, float]]]:
+    """What another style text moves, and whether a blend of both goes one way."""
+    first = [prompt_of(judge.recipe, heldout=heldout) for judge in judges]
+    changes = [change("style", j.library, j.recipe, heldout=heldout) for j in judges]
+    before = predict_prompts(generator, first)
+    after = predict_prompts(generator, [c.prompt for c in changes])
+    rows = {
+        "style text": [
+            judge.exchange(*parts)
+            for judge, *parts in zip(judges, changes, before, after, strict=True)
+        ]
+    }
+    if blend:
+        both = [
+            dataclasses.replace(prompt, style2=c.prompt.style)
+            for prompt, c in zip(first, changes, strict=True)
+        ]
+        steps = [predict_prompts(generator, both, mix=weight) for weight in BLEND]
+        rows["blend"] = [
+            judge.blend(c, made)
+            for judge, c, made in zip(judges, changes, zip(*steps, strict=True), strict=True)
+        ]
+    return rows
 
 
 @dataclass(frozen=True)

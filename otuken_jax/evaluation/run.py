@@ -188,7 +188,7 @@ class Evaluation:
             return None
         return metrics.confusion(pairs, len(self.library.hosts)).tolist()
 
-    def responses(self, split: str, limit: int, *, blend: bool) -> dict[str, dict[str, Estimate]]:
+    def responses(self, split: str, limit: int, *, full: bool) -> dict[str, dict[str, Estimate]]:
         """What changing words changes, on the first ornamented shapes of a split."""
         if self.library is None:
             return {}
@@ -202,7 +202,7 @@ class Evaluation:
             recipes,
             self.resolution,
             self.seed,
-            blend=blend,
+            full=full,
             heldout=split == "heldout_phrasing",
         )
 

@@ -1,7 +1,9 @@
 """A whole training run from a configuration: data, model, trainer, pictures."""
 
+import hashlib
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from otuken_jax.compile_cache import enable_compile_cache
-from otuken_jax.config import check_config, model_config, optimizer_config, step_config
+from otuken_jax.config import check_config, model_config, optimizer_config, step_config, to_json
 from otuken_jax.data.build import build_motif_dataset
 from otuken_jax.data.pipeline import Draws, Loader, Source, make_loader
 from otuken_jax.data.records import read_manifest
@@ -165,6 +167,7 @@ def build_loaders(
         data.one_sentence,
         data.style_dropout,
         data.full_caption,
+        data.other_form,
     )
     return (
         make_loader(sources, "train", draws=draws, **common),
@@ -221,7 +224,9 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
             "text_length": config.data.text_length,
             "style_length": config.data.style_length,
             "num_points": config.model.point_encoder.num_points,
-        }
+        },
+        "config_sha256": hashlib.sha256(to_json(config).encode()).hexdigest(),
+        "revision": revision(Path(__file__).parents[2]),
     }
     pointnet_weights = config.log.pointnet_weights
     return Otuken3DTrainer(
@@ -245,6 +250,23 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         pictures=PromptPictures(tuple(config.log.prompts)) if config.log.prompts else None,
         pointnet=load_pointnet(pointnet_weights) if pointnet_weights else None,
     )
+
+
+def revision(clone: Path) -> str | None:
+    """The commit that a clone is at, with "-dirty" if files differ; None where that is not known.
+
+    None also for an installed package, which may lie in the folder of someone else's project.
+    """
+    if not (clone / ".git").exists():
+        return None
+    command = ["git", "-C", str(clone), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        found = subprocess.run(
+            [*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git here, or a clone that it will not read: a run goes on without
+    return found.stdout.strip()
 
 
 def train(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from otuken_jax.data import build, records
-from otuken_jax.data.motifs.captions import captions
-from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.captions import captions, object_words
+from otuken_jax.data.motifs.recipes import HOSTS, Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.errors import UserError
 
@@ -87,7 +87,18 @@ def test_the_manifest_says_what_training_does_not_show(directory):
             assert (pair in heldout["heldout_pairs"]) == (split == "heldout_pairs")
             assert (recipe["style"] in heldout["heldout_styles"]) == (split == "heldout_styles")
             words = captions(Recipe.from_dict(recipe), heldout=split == "heldout_phrasing")
+            by_noun = example["captions"].pop("noun")
             assert example["captions"] == words
+            # The right noun among another host's words for the form.
+            others = {
+                object_words(
+                    Recipe.from_dict(recipe), form_of=host, heldout=split == "heldout_phrasing"
+                )
+                for host in ARGUMENTS["hosts"]
+                if host != recipe["host"]
+            }
+            assert by_noun in others - {words["host"]}
+            assert HOSTS[recipe["host"]].name in by_noun
     assert heldout["heldout_phrasing"]["host"] == ["{host}; {a}, {b} ve {c}"]
 
 

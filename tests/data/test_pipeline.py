@@ -212,6 +212,11 @@ def test_draws_have_the_stated_frequencies():
         assert share(lambda d, text=text: d.text == text, apart) == pytest.approx(
             expected, abs=0.02
         )
+    example["captions"]["noun"] = "derin vazo"
+    drawn = [draw_inputs(example, Draws(other_form=0.4), rng) for _ in range(10_000)]
+    assert not any(d.text == "derin vazo" and (d.plain or d.text == d.style) for d in drawn)
+    bare = [d for d in drawn if d.text in ("derin vazo", "uzun vazo 0") and not d.plain]
+    assert share(lambda d: d.text == "derin vazo", bare) == pytest.approx(0.4, abs=0.03)
     drawn = [draw_inputs(example, Draws(full_caption=0.6), rng) for _ in range(5_000)]
     full = share(lambda d: "lale motifli" in d.text, [d for d in drawn if d.text == d.style])
     assert full == pytest.approx(0.6 + 0.4 / 2, abs=0.03)

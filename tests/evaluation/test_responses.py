@@ -5,13 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from otuken_jax.data.motifs.captions import captions, style_text
+from otuken_jax.data.motifs.captions import captions, parse_caption, style_text
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.evaluation.baselines import spread_colors
-from otuken_jax.evaluation.examples import Volume
+from otuken_jax.evaluation.examples import ALL_WORDS, Volume
 from otuken_jax.evaluation.library import Library
-from otuken_jax.evaluation.responses import BLEND, OTHERS, Judge, change, changes_in, is_monotone
+from otuken_jax.evaluation.responses import (
+    BLEND,
+    OTHERS,
+    Judge,
+    change,
+    changes_in,
+    is_monotone,
+    prompt_of,
+)
 
 R = 24
 LIBRARY = Library(("vazo", "kase"), ("lale", "yildiz8", "hilal"), ("iznik", "gokturk"), 16)
@@ -76,6 +84,25 @@ def test_the_prompt_changes_what_is_named_and_nothing_else(heldout):
             assert old in expected[which]
             expected[which] = expected[which].replace(old, word)
         assert [prompt.text, prompt.style] == expected
+
+
+def test_a_sentence_changes_in_what_is_named_too():
+    sentence, short = ALL_WORDS[1], ALL_WORDS[3]
+    old = parse_caption(prompt_of(RECIPE, sentence).text)
+    expected = {
+        "motif": {"motif"},
+        "object": {"host"},  # of the same form levels
+        "color": {"ground", "color"},
+        "style": {"style", "ground", "color", "technique"},
+    }
+    for name, fields in expected.items():
+        changed = change(name, LIBRARY, RECIPE, sentence)
+        new = parse_caption(changed.prompt.text)
+        assert {field for field in old if new[field] != old[field]} <= fields
+        assert new["motif"] == changed.after.motif
+        assert (new["host"], new["style"]) == (changed.after.host, changed.after.style)
+        assert changed.prompt.style is None
+    assert parse_caption(change("motif", LIBRARY, RECIPE, short).prompt.text)["motif"] == "yildiz8"
 
 
 def test_another_host_takes_the_ornament_as_the_words_have_it():

@@ -21,6 +21,7 @@ from otuken_jax.evaluation import report, responses, run
 from otuken_jax.evaluation.baselines import true_volume
 from otuken_jax.evaluation.examples import ALL_WORDS, FULL_WORDS, Example, Volume
 from otuken_jax.evaluation.measures import Measured, SetMeasure
+from otuken_jax.evaluation.responses import OTHERS
 from otuken_jax.evaluation.run import CEILING, FLOOR, Evaluation
 from otuken_jax.generation import Generator
 from otuken_jax.models.pointnet2 import PointNet2, PointNet2Config
@@ -136,8 +137,15 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
     assert rows["mean shape"]["iou"].value < 0.95
     assert np.trace(result.confusion) == np.sum(result.confusion) == 9
 
-    changes = {"val": evaluation.responses("val", 4, blend=True)}
+    changes = {"val": evaluation.responses("val", 4, full=True)}
     assert changes["val"]["motif word"]["inside"].value > 0.2  # from the truth to the ball
+    swaps = [name for name in changes["val"] if "word" in name]
+    assert [name for name in swaps if "," not in name] == [f"{name} word" for name in OTHERS]
+    kinds = ("sentence", "text+style, short", "sentence, short")
+    assert {f"motif word, {kind}" for kind in kinds} <= set(swaps)
+    assert "host word, sentence" not in swaps
+    # These short captions name no colours, and what no word names does not change.
+    assert np.isnan(changes["val"]["color word, sentence, short"]["follows"].value)
     figures = report.to_json(evaluation, [result], changes)
     text = json.dumps(figures, allow_nan=False)
     assert "domain units" in text
@@ -155,8 +163,8 @@ def test_held_out_phrasings_are_what_is_changed_in_their_split(monkeypatch, moti
     asked, ball = [], obedient(motif_data, "val")
     answer = lambda model, prompts, mix=0.0: asked.extend(prompts) or ball(model, prompts)  # noqa: E731
     monkeypatch.setattr(responses, "predict_prompts", answer)
-    evaluation.responses("heldout_phrasing", 1, blend=False)
-    assert len(asked) == 1 + len(responses.OTHERS)
+    evaluation.responses("heldout_phrasing", 1, full=False)
+    assert len({(p.text, p.style) for p in asked}) == 1 + len(OTHERS)
     for prompt in asked:  # in no phrasing of training
         assert "; " in prompt.text
         assert " zeminli, " in prompt.style
@@ -168,7 +176,7 @@ def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
     result = evaluation.split("val")
     assert list(result.rows) == ["sentence", "nearest caption", "mean shape", "truth"]
     assert result.confusion is None
-    assert evaluation.responses("val", 4, blend=True) == {}
+    assert evaluation.responses("val", 4, full=True) == {}
     assert result.rows["sentence"]["iou"].value == 1.0
     # The training set has a ball of 0.5, and for 0.65 and 0.8 only smaller ones.
     nearest = result.rows["nearest caption"]["iou"]

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import struct
+import subprocess
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -170,6 +171,33 @@ def events(folder: Path):
         (length,) = struct.unpack("<Q", data[:8])
         yield Event.FromString(data[12 : 12 + length])
         data = data[16 + length :]
+
+
+def test_the_revision_is_the_commit_of_a_clone(tmp_path):
+    def git(*arguments):
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert run.revision(tmp_path) is None
+    git("init")
+    assert run.revision(tmp_path) is None  # nothing is committed
+    (tmp_path / "a.py").write_text("1")
+    git("add", "a.py")
+    git("commit", "-m", "first")
+    git("tag", "-a", "v1", "-m", "a tag")
+    commit = git("rev-parse", "HEAD")
+    assert run.revision(tmp_path) == commit
+    (tmp_path / "a.py").write_text("2")
+    assert run.revision(tmp_path) == f"{commit}-dirty"
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    assert run.revision(inside) is None
 
 
 @pytest.mark.slow

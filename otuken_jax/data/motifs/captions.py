@@ -23,7 +23,7 @@ from otuken_jax.data.motifs.phrases import (
     TECHNIQUES,
     Phrasings,
 )
-from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.recipes import Form, Recipe
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.turkish import locative, possessive, with_li
 from otuken_jax.data.text import FOLDING, normalize
@@ -58,9 +58,9 @@ def style_text(recipe: Recipe, *, heldout: bool = False) -> str:
     return _say(STYLE_KIND, STYLE_TEXT, described(recipe), recipe.jitter_seed, heldout)
 
 
-def object_words(recipe: Recipe, *, noun: str | None = None, heldout: bool = False) -> str:
-    """The caption of kind "host"; `noun` names another host, and the other words stay."""
-    values = described(recipe) | {"host": noun or recipe.host}
+def object_words(recipe: Recipe, *, form_of: str | None = None, heldout: bool = False) -> str:
+    """The caption of kind "host"; its words for the form may be those of the host `form_of`."""
+    values = described(recipe) | _form_words(form_of or recipe.host, recipe.form)
     return _say("host", CAPTIONS["host"], values, recipe.jitter_seed, heldout)
 
 
@@ -89,12 +89,7 @@ def parse_caption(text: str) -> dict[str, Any]:
 
 def described(recipe: Recipe) -> dict[str, str]:
     """The word, or the library's name, of everything that a caption can say of a recipe."""
-    host = HOSTS[recipe.host]
-    words = {"host": recipe.host}
-    words |= {
-        name: levels[level]
-        for name, levels, level in zip("abc", host.form, recipe.form, strict=True)
-    }
+    words = {"host": recipe.host, **_form_words(recipe.host, recipe.form)}
     if recipe.motif is None:
         return words | {"plain": "plain", "ground": PLAIN_COLORS[recipe.palette].name}
     style = STYLES[recipe.style]
@@ -107,6 +102,11 @@ def described(recipe: Recipe) -> dict[str, str]:
         "technique": recipe.technique or ("relief" if style.relief > 0 else "engraving"),
         "layout": recipe.layout,
     }
+
+
+def _form_words(host: str, form: Form) -> dict[str, str]:
+    levels = zip("abc", HOSTS[host].form, form, strict=True)
+    return {name: words[level] for name, words, level in levels}
 
 
 def fill(template: str, kind: str, values: dict[str, str]) -> str | None:
