@@ -17,7 +17,7 @@ test: $(VENV)/.installed-test
 	$(PYTEST)
 
 slow-test: $(VENV)/.installed-test
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --durations=15
 
 tree-mode-test: $(VENV)/.installed-test
 	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(PYTEST) tests/models tests/training

@@ -12,7 +12,7 @@ from otuken_jax.errors import Parser, run_command
 # two styles.
 PROMPTS = (
     (
-        "uzun boylu, küresel gövdeli, orta uzunlukta boyunlu bir vazo",
+        "ince uzun, oval gövdeli, orta uzunlukta boyunlu bir vazo",
         "İznik üslubunda, lacivert zemin üzerine beyaz kabartma lale motifi",
         None,
     ),

@@ -13,6 +13,7 @@ import trimesh
 from configs.quickstart import HOSTS, MOTIFS, STYLES, get_config
 from otuken_jax import generation, quickstart
 from otuken_jax.conventions import grid_points
+from otuken_jax.data.motifs.captions import parse_caption
 from otuken_jax.data.motifs.recipes import hold_out
 from otuken_jax.errors import UserError
 from otuken_jax.geometry import render
@@ -36,6 +37,12 @@ def test_training_does_not_show_the_pairs_of_the_first_prompts(number, pair, wor
     selection = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES}
     unseen = get_config().data.heldout_styles
     assert pair in hold_out(0, **selection, unseen_styles=unseen).pairs
+
+
+def test_the_prompts_are_words_of_the_library():
+    for texts in quickstart.PROMPTS:
+        for text in filter(None, texts):
+            parse_caption(text)  # or it raises
 
 
 def test_without_opengl_every_mesh_is_written_and_one_note(tmp_path, monkeypatch, capsys):

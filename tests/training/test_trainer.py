@@ -1,6 +1,7 @@
 """The trainer: the original system's usage, stages, freezing, resume, errors."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -18,7 +19,7 @@ from tiny_models import drawn, write_workdir
 from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer, trained_parts
 
 from otuken_jax import Otuken3DModel
-from otuken_jax.config import load_config
+from otuken_jax.config import load_config, to_json
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.losses.surface import TERMS
@@ -58,16 +59,32 @@ def tetrahedra(size: int = 8) -> dict:
 
 @pytest.mark.slow
 def test_usage_of_the_original_system(tiny_config, tmp_path):
-    model = Otuken3DModel(voxel_size=16, config=tiny_config)
+    """By the original's names and at its resolutions; only the widths are small."""
+    decoder = DecoderConfig(
+        trunk_resolutions=(4, 8, 16, 24, 32),
+        trunk_widths=(16, 16, 8, 8, 8),
+        attention_resolutions=(8,),
+        num_heads=2,
+        ornament_width=16,
+        ornament_layers=2,
+    )
+    config = dataclasses.replace(tiny_config, decoder=decoder)
+    model = Otuken3DModel(voxel_size=64, config=config)
     # What is outside in training is inside in validation: the better the one, the worse the other.
-    inside_out = [batch | {"field": -batch["field"]} for batch in sphere_loader(1)]
-    trainer = sphere_trainer(model, val_loader=inside_out, workdir=tmp_path, fade_fraction=0.5)
-    losses = []
-    for size in (8, 12, 16):
+    inside_out = [batch | {"field": -batch["field"]} for batch in sphere_loader(1, size=1)]
+    trainer = sphere_trainer(
+        model,
+        train_loader=sphere_loader(1, size=1),
+        val_loader=inside_out,
+        workdir=tmp_path,
+        fade_fraction=0.5,
+    )
+    for size in (32, 48, 64):
         model.set_voxel_size(size)
-        losses.append(trainer.train_epoch(trainer.train_loader)["loss"])
-    losses.append(trainer.train_epoch([tetrahedra()])["loss"])
-    assert np.isfinite(losses).all()
+        before = split_model(model)[1]
+        assert np.isfinite(trainer.train_epoch(trainer.train_loader)["loss"])
+        assert "decoder" in trained_parts(before, split_model(model)[1])
+    assert np.isfinite(trainer.train_epoch([tetrahedra(1)])["loss"])
     model.freeze("text_encoder")
     model.gradient_checkpointing_enable()
     before = split_model(model)[1]
@@ -80,32 +97,10 @@ def test_usage_of_the_original_system(tiny_config, tmp_path):
     lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     resolutions = [line["resolution"] for line in lines if line["split"] == "val"]
     assert resolutions == sorted(resolutions)
-    assert set(resolutions) == {8, 12, 16}
+    assert set(resolutions) == {32, 48, 64}
     assert len(resolutions) < 30  # no loss stays below the first for long: early stops
     again = Otuken3DModel.from_pretrained(str(tmp_path))
-    assert again.voxel_size == 16
-
-
-@pytest.mark.slow
-def test_usage_at_the_original_resolutions(tiny_config):
-    """By the original's names; only the widths are small."""
-    decoder = DecoderConfig(
-        trunk_resolutions=(4, 8, 16, 24, 32),
-        trunk_widths=(16, 16, 8, 8, 8),
-        attention_resolutions=(8,),
-        num_heads=2,
-        ornament_width=16,
-        ornament_layers=2,
-    )
-    config = dataclasses.replace(tiny_config, decoder=decoder)
-    model = Otuken3DModel(voxel_size=64, config=config)
-    trainer = sphere_trainer(model, train_loader=sphere_loader(1, size=1))
-    for size in (32, 48, 64):
-        model.set_voxel_size(size)
-        before = split_model(model)[1]
-        metrics = trainer.train_epoch(trainer.train_loader)
-        assert np.isfinite(metrics["loss"])
-        assert "decoder" in trained_parts(before, split_model(model)[1])
+    assert again.voxel_size == 64
 
 
 @pytest.mark.slow
@@ -259,6 +254,9 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
     resumed = run.build_trainer(config, tmp_path / "broken")
     resumed.train(save_every=1)
     assert resumed.step == whole.step == 16
+    meta = load_model(tmp_path / "broken").meta
+    assert meta["config_sha256"] == hashlib.sha256(to_json(config).encode()).hexdigest()
+    assert meta["revision"] == run.revision(Path(__file__).parents[2])
     want = split_model(whole.model)[1]
     for name, value in split_model(resumed.model)[1].items():
         np.testing.assert_array_equal(value, want[name], err_msg=name)
@@ -287,9 +285,12 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
 def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
     """One device, and eight as 8 x 1 and 2 x 4: the same five losses, term by term.
 
-    The surface terms of one arrangement alone: each takes half a minute to compile.
+    The surface terms of one arrangement alone: each takes half a minute to compile. At the usual
+    rate Adam's division makes rounding grow fivefold a step; at this one the losses still move by
+    a hundredth and more, and differ by 3e-7.
     """
     overrides = [f"train.loss.surface.{term}=0.1" for term in terms]
+    overrides += ["optim.learning_rate=2e-4"]
     # Of any sample, however far the field still is from its target.
     overrides += ["train.loss.surface.min_iou=-1.0", "train.loss.surface.points=64"]
     config = run_config(tiny_data, *overrides)
