@@ -228,11 +228,15 @@ def _shards(
         part = "" if len(recipes) <= SHARD else f"-{start // SHARD:05d}"
         tasks = []
         for i, recipe in enumerate(recipes[start : start + SHARD], start):
-            mesh = str(directory / "meshes" / f"{name}-{i:05d}.{job.mesh}") if job.mesh else None
+            mesh = str(_mesh_path(directory, name, i, job.mesh)) if job.mesh else None
             seed = _point_seed(job.seed, split, i)
             other = name == "heldout_phrasing"
             tasks.append(job._replace(recipe=recipe, seed=seed, mesh=mesh, other_words=other))
         yield directory / f"{name}{part}.arrayrecord", tasks
+
+
+def _mesh_path(directory: Path, split: str, index: int, suffix: str) -> Path:
+    return directory / "meshes" / f"{split}-{index:05d}.{suffix}"
 
 
 def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
@@ -291,6 +295,11 @@ def _find(directory: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | Non
             path = directory / name
             if not path.is_file() or path.stat().st_size != described["bytes"]:
                 return None  # lost or cut short: made again, the same
+    if suffix := arguments.get("meshes"):
+        for name, split in manifest["splits"].items():
+            paths = (_mesh_path(directory, name, i, suffix) for i in range(split["count"]))
+            if not all(path.is_file() for path in paths):
+                return None
     return manifest
 
 

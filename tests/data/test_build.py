@@ -177,7 +177,11 @@ def test_small_files_hold_the_same_records(directory, tmp_path, monkeypatch):
     whole = records.RecordSource([directory / "train.arrayrecord"])
     for i in range(6):
         assert split[i]["sdf"].tobytes() == whole[i]["sdf"].tobytes()
-    assert len(list((tmp_path / "meshes").iterdir())) == 6 + 3 + 2 + 1 + 2
+    meshes = {path: path.read_bytes() for path in (tmp_path / "meshes").iterdir()}
+    assert len(meshes) == 6 + 3 + 2 + 1 + 2
+    next(iter(meshes)).unlink()
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2, meshes="stl")
+    assert {path: path.read_bytes() for path in (tmp_path / "meshes").iterdir()} == meshes
 
 
 def test_a_damaged_file_is_made_again(directory, tmp_path):
