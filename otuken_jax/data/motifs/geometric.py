@@ -12,7 +12,6 @@ from otuken_jax.data.motifs.drawing import (
     interlaced,
     path,
     polygon,
-    sector,
     stroke,
     union,
 )
@@ -33,21 +32,23 @@ def _baklava(u: Field, v: Field) -> Field:
     return 0.25 - np.abs(d - 1.02)
 
 
-def _muhur(u: Field, v: Field) -> Field:
-    def triangle(y):
-        return np.maximum(-y, (np.sqrt(3) * np.abs(u) + y) / 2) - 0.5
+def hexagram(u: Field, v: Field, size: float) -> Field:
+    """Tips at twice the size."""
 
-    star = union(triangle(v), triangle(-v))
-    return cut(star, disc(u, v, 0, 0, 0.2))
+    def triangle(y):
+        return np.maximum(-y, (np.sqrt(3) * np.abs(u) + y) / 2) - size
+
+    return union(triangle(v), triangle(-v))
+
+
+def _muhur(u: Field, v: Field) -> Field:
+    return cut(hexagram(u, v, 0.5), disc(u, v, 0, 0, 0.2))
 
 
 def _yildiz12(u: Field, v: Field) -> Field:
-    x, y = sector(u, v, 12)
-    notch = (0.62 * np.sin(np.pi / 12), 0.62 * np.cos(np.pi / 12))
-    star = polygon(np.abs(x), y, [(0, 0), (0, 0.97), notch])
-    x, y = sector(u, v, 6)
-    inner = (0.22 * np.sin(np.pi / 6), 0.22 * np.cos(np.pi / 6))
-    return cut(star, polygon(np.abs(x), y, [(0, 0), (0, 0.48), inner]))
+    corners = [((0.97, 0.62)[k % 2], k * np.pi / 12) for k in range(24)]
+    star = polygon(u, v, [(radius * np.sin(a), radius * np.cos(a)) for radius, a in corners])
+    return cut(star, hexagram(u, v, 0.23))
 
 
 def _hacvari(u: Field, v: Field) -> Field:
