@@ -1,13 +1,15 @@
 """The tiny model that many tests share."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from otuken_jax.models.decoder import DecoderConfig
+from otuken_jax.models.decoder import DecoderConfig, StageOutput
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.point_e import PointEEncoderConfig
@@ -55,6 +57,23 @@ def drawn(config: ModelConfig, voxel_size: int, seed: int = 0) -> Otuken3DModel:
             w.reshape(8, -1)[:, 2:4] += 4
         params[name] = jnp.asarray(w, p.dtype)
     return definition.bind(params)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _decode(modeldef, stage, params, inputs, given):
+    return modeldef.bind(params)(inputs, stage=stage, **given)
+
+
+def decode(
+    model: Otuken3DModel, inputs: dict, *, stage: int, alpha=1.0, ornament_strength=1.0, **given
+) -> list[StageOutput]:
+    """The model's outputs, by one program for all values of its weights and arguments.
+
+    As constants they would be compiled in anew at every call, for longer than the program runs.
+    """
+    modeldef, params = split_model(model)
+    given |= {"alpha": alpha, "ornament_strength": ornament_strength}
+    return _decode(modeldef, stage, params, inputs, given)
 
 
 def write_workdir(workdir: Path, model: Otuken3DModel) -> Path:

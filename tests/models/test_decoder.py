@@ -4,15 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from tiny_models import decode
 
-from otuken_jax.models.decoder import DecoderConfig, KnownChart
+from otuken_jax.models.decoder import DecoderConfig, Head, KnownChart
 from otuken_jax.models.layers import resize_volume
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.style import Style
-
-
-def decode(model, inputs, **kwargs):
-    return jax.jit(lambda: model(inputs, **kwargs))()
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -101,10 +99,8 @@ def test_ornament_strength_and_mask(tiny_model, tiny_inputs):
     assert not changed[:, 7:].any()
 
 
-def test_head_starts_as_nearest_upsampling(tiny_config):
-    from otuken_jax.models.otuken3d import Otuken3DModel
-
-    head = Otuken3DModel(voxel_size=16, config=tiny_config).decoder.heads[0]
+def test_head_starts_as_nearest_upsampling():
+    head = Head(16, 24, 16, dtype=jnp.float32, rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 4, 16)), jnp.float32)
     fourier = jnp.ones((1, 8, 8, 8, 44))
     y = np.asarray(head(x, jnp.ones((1, 24)), jnp.ones((1, 16)), fourier)).reshape(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import save_file
-from tiny_models import drawn
+from tiny_models import decode, drawn
 
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS, ModelConfig, Otuken3DModel
@@ -20,7 +20,7 @@ from otuken_jax.models.weights import Card
 
 
 def field(model, inputs):
-    return np.asarray(jax.jit(lambda: model(inputs, stage=0)[-1].field)())
+    return np.asarray(decode(model, inputs, stage=0)[-1].field)
 
 
 def test_parts_have_the_published_names(tiny_model):
@@ -67,7 +67,7 @@ def test_ornament_code_never_sees_the_object(tiny_model, tiny_inputs):
 
 
 def test_voxel_size_chooses_the_stage(tiny_config):
-    model = Otuken3DModel(voxel_size=8, config=tiny_config)
+    model = drawn(tiny_config, 8)
     for size in (8, 12, 16):
         model.set_voxel_size(size)
         assert model.voxel_size == size
@@ -103,7 +103,7 @@ def test_weights_fill_a_part_and_name_it(tiny_config, tiny_model, tmp_path):
 
 
 def test_freeze_takes_parts_only(tiny_config):
-    model = Otuken3DModel(voxel_size=8, config=tiny_config)
+    model = drawn(tiny_config, 8)
     model.freeze("text_encoder")
     model.freeze("decoder")
     model.unfreeze("decoder")

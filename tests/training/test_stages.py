@@ -2,7 +2,6 @@
 
 import pytest
 
-from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.stages import (
     Stage,
@@ -67,9 +66,8 @@ def test_later_blocks_wait_for_their_stage(tiny_model):
     assert groups[0].items() <= groups[1].items() <= groups[2].items()
 
 
-def test_frozen_parts_are_in_no_group_and_the_line_says_so(tiny_config):
-    model = Otuken3DModel(voxel_size=8, config=tiny_config)
-    params = split_model(model)[1]
+def test_frozen_parts_are_in_no_group_and_the_line_says_so(tiny_config, tiny_model):
+    params = split_model(tiny_model)[1]
     groups = trainable_groups(params, 0, ("text_encoder",), tiny_config.decoder)
     assert not any(n.startswith("text_encoder") for n in groups)
     line = describe_groups(params, groups)
