@@ -104,7 +104,8 @@ def get_config() -> ConfigDict:
     loss.relief = 1.0
     loss.color = 0.5
     loss.head_decay = 0.5
-    # On the surface of the predicted field, in voxels; 0 leaves a term out.
+    # On the surface of the predicted field, in voxels; 0 leaves a term out. In the quickstart none
+    # repaid its time: benchmarks/README.md.
     surface = loss.surface = ConfigDict()
     surface.chamfer = 0.0
     surface.normals = 0.0
