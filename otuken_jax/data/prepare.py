@@ -46,7 +46,7 @@ from otuken_jax.data.records import (
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.mesh_io import write_atomic
 
-VERSION = 1  # of what a mesh becomes; a higher one prepares every mesh again
+VERSION = 2  # of what a mesh becomes; a higher one prepares every mesh again
 NUM_POINTS = 4096
 VAL_SHARE = 0.1
 TIMEOUT = 120.0  # seconds for one file
