@@ -5,6 +5,7 @@ have `text` as a string or a list of strings.
 """
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from otuken_jax.errors import UserError
 
 FIELDS = ("path", "text", "style_text")
 SEPARATOR = "|"
+NAMED_LINES = 5  # of one mesh, in a note
+
+Row = tuple[str, tuple[str, ...], str]
 
 
 class Caption(NamedTuple):
@@ -82,30 +86,32 @@ def read_captions(file: Path, root: Path) -> Captions:
     if suffix not in (".csv", ".jsonl"):
         raise UserError(f"captions are a .csv or .jsonl file, not {file.name}")
     rows = _csv_rows(text, file) if suffix == ".csv" else _json_rows(text)
-    by_path: dict[str, Caption] = {}
     problems: list[tuple[str, str]] = []
-    lines: dict[str, int] = {}
+    inside = functools.cache(functools.partial(path_inside, root))
+    said: dict[str, list[tuple[int, Row]]] = {}
     for number, row in rows:
         if isinstance(row, str):
             problems.append((f"{file.name}:{number}", row))
             continue
-        name, texts, style = row
         try:
-            path = path_inside(root, name)
+            said.setdefault(inside(row[0]), []).append((number, row))
         except OutsideFolder:
-            problems.append((name, f"line {number}: outside the folder of the meshes; not opened"))
-            continue
-        if path in by_path:
-            first = by_path[path]
-            joined = tuple(dict.fromkeys((*first.texts, *texts)))
-            note = f"captioned twice, in lines {lines[path]} and {number}: texts joined"
-            by_path[path] = Caption(joined, first.style_text or style, (*first.notes, note))
-        else:
-            by_path[path], lines[path] = Caption(texts, style), number
-    return Captions(by_path, tuple(problems))
+            outside = f"line {number}: outside the folder of the meshes; not opened"
+            problems.append((row[0], outside))
+    return Captions({path: _join(lines) for path, lines in said.items()}, tuple(problems))
 
 
-Row = tuple[str, tuple[str, ...], str]
+def _join(lines: list[tuple[int, Row]]) -> Caption:
+    """What the lines on one mesh say together."""
+    texts = dict.fromkeys(text for _, (_, texts, _) in lines for text in texts)
+    style = next((style for _, (_, _, style) in lines if style), "")
+    if len(lines) == 1:
+        return Caption(tuple(texts), style)
+    often = "twice" if len(lines) == 2 else f"{len(lines):,} times"
+    numbers = [str(number) for number, _ in lines[:NAMED_LINES]]
+    last = "others" if len(lines) > NAMED_LINES else numbers.pop()
+    note = f"captioned {often}, in lines {', '.join(numbers)} and {last}: texts joined"
+    return Caption(tuple(texts), style, (note,))
 
 
 def _csv_rows(text: str, file: Path) -> Iterator[tuple[int, Row | str]]:
@@ -134,7 +140,8 @@ def _csv_rows(text: str, file: Path) -> Iterator[tuple[int, Row | str]]:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Row | str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): U+2028 and the like end no line of JSON, and may stand in its strings.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

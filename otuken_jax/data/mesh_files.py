@@ -4,6 +4,8 @@ What a header claims is compared with the bytes that are there before anything i
 small file cannot ask for a large array; `prepare` adds limits of time and memory around it all.
 """
 
+import contextlib
+import io
 import json
 import re
 import struct
@@ -24,6 +26,9 @@ MAX_FACES = 5_000_000
 MAX_PIXELS = 64 * 2**20  # of a texture
 MAX_ALL_PIXELS = 4 * MAX_PIXELS  # of all the textures of a file
 MAX_ITEMS = 100_000  # nodes, accessors or views of a glTF file
+# Of Pillow's other formats some decode as they are opened (ICO) or start programs (EPS).
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "TGA")
+UNREAD_IMAGE = "a texture cannot be read; save it as PNG or JPEG"
 GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_mesh_quantization")
 PLY_BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "double": 8} | {
@@ -154,11 +159,14 @@ def read_mesh(path: Path, root: Path) -> tuple[RawMesh, list[Path]]:
     if not data.strip():
         raise BadMesh("empty file")
     resolver = FolderResolver(path, root)
+    notes: list[str] = []
     try:
-        check_claims(data, suffix)
-        if suffix in Y_UP_SUFFIXES:
-            data = _without_glossiness(data, suffix)
-        parts = _load_parts(data, suffix, resolver)
+        header = _gltf_header(data, suffix) if suffix in Y_UP_SUFFIXES else {}
+        check_claims(data, suffix, header)
+        if header:
+            data = _without_glossiness(data, suffix, header)
+            notes += _unheeded(header)
+        parts = _load_parts(data, suffix, resolver, notes)
     except (BadMesh, MemoryError):
         raise
     except Exception as error:  # parsers raise anything on damaged bytes
@@ -170,12 +178,12 @@ def read_mesh(path: Path, root: Path) -> tuple[RawMesh, list[Path]]:
         raise BadMesh(f"unreadable ({reason})") from error
     if resolver.refused:
         raise BadMesh(resolver.refused[0])
-    notes = [f"{name} is missing" for name in dict.fromkeys(resolver.missing)]
-    return _join(parts, tuple(notes)), list(resolver.read)
+    notes += [f"{name} is missing" for name in resolver.missing]
+    return _join(parts, tuple(dict.fromkeys(notes))), list(resolver.read)
 
 
-def check_claims(data: bytes, suffix: str) -> None:
-    """Compares what a file says that it holds with its size.
+def check_claims(data: bytes, suffix: str, header: dict[str, Any]) -> None:
+    """Compares what a file says that it holds with its size; `header` is that of a glTF file.
 
     Raises:
         BadMesh: it claims more than it can hold, or more than `MAX_FACES` faces.
@@ -189,7 +197,7 @@ def check_claims(data: bytes, suffix: str) -> None:
     elif suffix == ".obj":
         claims = [("faces", data.count(b"\nf "), 4)]
     else:
-        claims = list(_gltf_claims(_gltf_header(data, suffix), len(data)))
+        claims = list(_gltf_claims(header, len(data)))
     for name, count, least in claims:
         if not 0 <= count * least <= len(data):
             raise BadMesh(f"claims {count:,} {name} in a file of {len(data):,} bytes")
@@ -283,13 +291,12 @@ def _gltf_claims(header: dict[str, Any], size: int) -> Iterator[tuple[str, int, 
     yield "nodes", len(header.get("nodes", ())), 2
 
 
-def _without_glossiness(data: bytes, suffix: str) -> bytes:
-    """The file with the diffuse colours of the old specular materials as base colours.
+def _without_glossiness(data: bytes, suffix: str, header: dict[str, Any]) -> bytes:
+    """The file, and `header`, with the diffuse colours of specular materials as base colours.
 
     trimesh would turn those materials into others by decoding their textures as it loads them,
     however large, and what it makes of them is not the diffuse colour.
     """
-    header = _gltf_header(data, suffix)
     glossy = [m for m in header.get("materials", ()) if GLOSSY in m.get("extensions", {})]
     if not glossy:
         return data
@@ -308,20 +315,52 @@ def _without_glossiness(data: bytes, suffix: str) -> bytes:
     return struct.pack("<4sIII4s", b"glTF", 2, total, len(text), b"JSON") + text + rest
 
 
-def _load_parts(data: bytes, suffix: str, resolver: FolderResolver) -> list[tuple]:
-    """Vertices, faces and colouring of every placed part of the file."""
-    import io
+def _unheeded(header: dict[str, Any]) -> Iterator[str]:
+    """Notes on what trimesh does not heed of a glTF file's textures."""
+    if any(image.get("mimeType") == "image/ktx2" for image in header.get("images", ())):
+        yield UNREAD_IMAGE
+    materials = [m.get("pbrMetallicRoughness", {}) for m in header.get("materials", ())]
+    textures = [m["baseColorTexture"] for m in materials if "baseColorTexture" in m]
+    if any("KHR_texture_transform" in texture.get("extensions", {}) for texture in textures):
+        yield "KHR_texture_transform is not applied: colours may be wrong"
+    if any(texture.get("texCoord", 0) for texture in textures):
+        yield "textures are placed by TEXCOORD_0 alone: colours may be wrong"
 
-    import trimesh
+
+@contextlib.contextmanager
+def _plain_images(notes: list[str]) -> Iterator[None]:
+    """Opens images in `IMAGE_FORMATS` only, undecoded, and notes those that cannot be opened.
+
+    trimesh goes by their content, whatever they are called, and silently on without them.
+    """
     from PIL import Image
 
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # only opened here; checked below
+    kept = Image.open, Image.MAX_IMAGE_PIXELS
+
+    def open_plain(file: Any, *_: Any, **__: Any) -> Any:
+        try:
+            return kept[0](file, formats=IMAGE_FORMATS)
+        except Exception:
+            notes.append(UNREAD_IMAGE)
+            raise
+
+    Image.open, Image.MAX_IMAGE_PIXELS = open_plain, None  # `_pixels` looks at their size
     try:
+        yield
+    finally:
+        Image.open, Image.MAX_IMAGE_PIXELS = kept
+
+
+def _load_parts(
+    data: bytes, suffix: str, resolver: FolderResolver, notes: list[str]
+) -> list[tuple]:
+    """Vertices, faces and colouring of every placed part of the file; adds to `notes`."""
+    import trimesh
+
+    with _plain_images(notes):
         scene = trimesh.load_scene(
             io.BytesIO(data), file_type=suffix[1:], resolver=resolver, process=False
         )
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
     parts = []
     textures: dict[Any, UInt8[np.ndarray, "h w 3"]] = {}
     total = 0

@@ -123,6 +123,8 @@ def _prepare(task: Task, root: Path, path: Path, inputs: tuple) -> Outcome:
     if solid.num_turned:
         repairs.append(f"{solid.num_turned} faces turned outward")
     notes = list(raw.notes)
+    if not solid.closed:
+        notes.append("open: its size may be off")
     if not caption.texts:
         notes.append("no caption: learned from its points alone")
     status = REPAIRED if repairs else OK
@@ -135,7 +137,8 @@ def normalize(
     """Vertices z up, centred, the longest side of what the faces use `CANONICAL_SIZE`.
 
     These are the bounds of the mesh as it is: what a hole took from an end is not known, and the
-    rest is scaled in its place. A spire without its last twentieth has IoU 0.86 with the whole.
+    rest is scaled in its place. A spire without its last twentieth has IoU 0.86 with the whole,
+    so the report says of open meshes that their size may be off.
 
     Raises:
         BadMesh: the shape has no size, or one beyond floating point.

@@ -13,8 +13,9 @@ import multiprocessing
 import os
 import shutil
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,13 @@ from otuken_jax.data.records import (
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.mesh_io import write_atomic
 
-VERSION = 2  # of what a mesh becomes; a higher one prepares every mesh again
+VERSION = 3  # of what a mesh becomes; a higher one prepares every mesh again
 NUM_POINTS = 4096
 VAL_SHARE = 0.1
 TIMEOUT = 120.0  # seconds for one file
 MEMORY = 3 * 2**30  # bytes for one file
+PATIENCE = 1.0  # seconds between looks at whether the processes still live
+MAX_BROKEN = 3  # pools of processes in a row that break before one file is done
 REPORT, LEDGER, PARTS = "report.csv", "sources.json", ".parts"
 
 
@@ -104,11 +107,13 @@ class _Run:
         write_atomic(self.part(path), msgpack.packb(entry, unicode_errors="surrogateescape"))
 
     def kept(self, path: str) -> dict[str, Any] | None:
-        """What was stored."""
-        part = self.part(path)
-        if not part.is_file():
+        """What was stored; None too if it is damaged."""
+        try:
+            data = self.part(path).read_bytes()
+            entry = msgpack.unpackb(data, unicode_errors="surrogateescape")
+        except (OSError, ValueError, msgpack.UnpackException):
             return None
-        return msgpack.unpackb(part.read_bytes(), unicode_errors="surrogateescape")
+        return entry if isinstance(entry, dict) else None
 
 
 def _outcome(entry: dict[str, Any]) -> Outcome:
@@ -226,15 +231,15 @@ def _reuse(run: _Run) -> Prepared | None:
             f"{run.out} holds another data set ({manifest.get('arguments')}); choose another --out "
             "or remove that folder"
         )
-    ledger_path = run.out / LEDGER
-    ledger = json.loads(ledger_path.read_text(encoding="utf-8")) if ledger_path.is_file() else {}
+    ledger, rejected = _read_ledger(run.out / LEDGER)
     files = [(run.out / n, d) for s in manifest["splits"].values() for n, d in s["files"].items()]
     whole = all(p.is_file() and p.stat().st_size == d["bytes"] for p, d in files)
     current = {path: entry for path, entry in ledger.items() if run.is_current(path, entry)}
     same = ledger.keys() == run.tasks.keys() == current.keys()
     report = run.out / REPORT
-    if whole and same and report.is_file() and _rejected_in(report) == set(run.rejected):
-        return Prepared(manifest, _count(report), report)
+    if whole and same and report.is_file() and rejected == sorted(run.rejected):
+        statuses = [entry["status"] for entry in ledger.values()] + [FAILED] * len(rejected)
+        return Prepared(manifest, dict(Counter(statuses)), report)
     if whole:
         sources = {
             name: RecordSource([run.out / n for n in split["files"]])
@@ -246,6 +251,15 @@ def _reuse(run: _Run) -> Prepared | None:
             run.keep(path, _outcome(entry | {"record": record}))
     (run.out / MANIFEST).unlink()
     return None
+
+
+def _read_ledger(file: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Outcomes by path, and what was rejected; both empty if the file is absent or damaged."""
+    try:
+        held = json.loads(file.read_text(encoding="ascii"))
+        return held["meshes"], [(path, reason) for path, reason in held["rejected"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
 
 
 def _prepare_all(
@@ -280,38 +294,68 @@ def _prepare_all(
 def _work(
     run: _Run, paths: list[str], workers: int, timeout: float, memory: int
 ) -> Iterator[tuple[str, Outcome, bool]]:
-    """Outcomes as they come; the last entry: whether trying again would give the same."""
-    if not paths:
-        return
+    """Outcomes as they come; the last entry: whether trying again would give the same.
+
+    A pool breaks when a process dies between two files; another one then does what is left.
+    """
+    left, broken = list(paths), 0
+    while left and broken < MAX_BROKEN:
+        done = set()
+        for path, outcome, final in _work_in_pool(run, left, workers, timeout, memory):
+            done.add(path)
+            yield path, outcome, final
+        broken = 0 if done else broken + 1
+        left = [path for path in left if path not in done]
+    for path in left:
+        yield path, Outcome(FAILED, "no process lived to read it; start again"), False
+
+
+def _work_in_pool(
+    run: _Run, paths: list[str], workers: int, timeout: float, memory: int
+) -> Iterator[tuple[str, Outcome, bool]]:
+    """As `_work`, but ends early when the pool breaks."""
     # Spawned, not forked: this process may run JAX's threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(
-        min(workers, len(paths)), initializer=limit_worker, initargs=[memory], context=context
-    )
+    workers = min(workers, len(paths))
+    pool = ProcessPool(workers, initializer=limit_worker, initargs=[memory], context=context)
+    waiting, running = deque(paths), {}
     try:
-        futures = {
-            pool.schedule(prepare_mesh, args=[run.tasks[path]], timeout=timeout): path
-            for path in paths
-        }
-        for future in concurrent.futures.as_completed(futures):
-            path = futures.pop(future)  # a record is kept no longer than needed
-            reason = ""
-            try:
-                yield path, future.result(), True
-            except concurrent.futures.TimeoutError:
-                reason = f"took longer than {timeout:g} s"
-            except MemoryError:
-                reason = f"needs more than {memory / 2**30:g} GiB of memory"
-            except ProcessExpired as error:
-                reason = f"its process died (exit code {error.exitcode}): too large or malicious"
-            except Exception as error:  # a fault of this program must not stop the others
-                reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            if reason:
-                yield path, Outcome(FAILED, reason), False
+        while waiting or running:
+            # Few at a time: of those that a broken pool has not begun nothing is heard again.
+            while waiting and len(running) < 2 * workers:
+                path = waiting.popleft()
+                try:
+                    future = pool.schedule(prepare_mesh, args=[run.tasks[path]], timeout=timeout)
+                except RuntimeError:  # the pool is broken
+                    waiting.clear()
+                else:
+                    running[future] = path
+            done, _ = concurrent.futures.wait(running, PATIENCE, concurrent.futures.FIRST_COMPLETED)
+            if not done and not pool.active:
+                return
+            for future in done:
+                path = running.pop(future)  # a record is kept no longer than needed
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield path, *_result(future, timeout, memory)
         pool.close()
     finally:
         pool.stop()
         pool.join()
+
+
+def _result(future: concurrent.futures.Future, timeout: float, memory: int) -> tuple[Outcome, bool]:
+    """What a process made, and whether trying again would give the same."""
+    try:
+        return future.result(), True
+    except concurrent.futures.TimeoutError:
+        reason = f"took longer than {timeout:g} s"
+    except MemoryError:
+        reason = f"needs more than {memory / 2**30:g} GiB of memory"
+    except ProcessExpired as error:
+        reason = f"its process died (exit code {error.exitcode}): too large or malicious"
+    except Exception as error:  # a fault of this program must not stop the others
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return Outcome(FAILED, reason), False
 
 
 def _assemble(run: _Run, outcomes: dict[str, Outcome]) -> Prepared:
@@ -342,7 +386,8 @@ def _assemble(run: _Run, outcomes: dict[str, Outcome]) -> Prepared:
         described[name] = {"count": count, "files": {file.name: describe_file(file)}}
         for index, path in enumerate(paths):
             ledger[path] |= {"split": name, "index": index}
-    write_atomic(run.out / LEDGER, json.dumps(ledger, indent=1).encode("ascii"))
+    held = {"meshes": ledger, "rejected": sorted(run.rejected)}
+    write_atomic(run.out / LEDGER, json.dumps(held, indent=1).encode("ascii"))
     manifest = {"schema": SCHEMA_VERSION, "arguments": run.arguments, "splits": described}
     write_manifest(run.out, manifest)
     shutil.rmtree(run.out / PARTS)
@@ -390,17 +435,3 @@ def _write_report(
     # With a byte order mark spreadsheets read Turkish letters.
     write_atomic(file, text.getvalue().encode("utf-8-sig", errors="backslashreplace"))
     return dict(Counter(row[1] for row in rows))
-
-
-def _read_report(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _count(file: Path) -> dict[str, int]:
-    return dict(Counter(row["status"] for row in _read_report(file)))
-
-
-def _rejected_in(file: Path) -> set[tuple[str, str]]:
-    """Lines about what was no mesh: those have no number of faces."""
-    return {(row["path"], row["reason"]) for row in _read_report(file) if row["faces"] == ""}

@@ -26,6 +26,7 @@ class Solid(NamedTuple):
     mesh: repair.CleanMesh  # its faces turned outward
     bounding: float  # share of the surface that has the inside on one side and not on the other
     num_turned: int  # faces that were turned
+    closed: bool  # no edge is open, so winding numbers are integers
 
 
 class SurfacePoints(NamedTuple):
@@ -67,7 +68,8 @@ def solidify(
         sdf = np.where(_inside_closed(mesh, distance), -distance, distance)
     else:
         sdf = _open_distance(mesh, distance)
-    return Solid(sdf.astype(np.float32), mesh, _bounding_share(mesh, resolution), turned)
+    bounding = _bounding_share(mesh, resolution)
+    return Solid(sdf.astype(np.float32), mesh, bounding, turned, closed)
 
 
 def unsigned_distance(

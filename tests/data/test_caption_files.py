@@ -1,6 +1,7 @@
 """Captions of meshes: both formats, several texts, and every kind of bad line reported."""
 
 import json
+import time
 
 import pytest
 
@@ -50,10 +51,26 @@ def test_duplicates_are_joined_and_reported(tmp_path):
     caption = held.by_path["a.obj"]
     assert caption.texts == ("bir", "üç")
     assert caption.style_text == "sade"
-    assert [note.partition(":")[0] for note in caption.notes] == [
-        "captioned twice, in lines 2 and 4",
-        "captioned twice, in lines 2 and 5",
-    ]
+    assert caption.notes == ("captioned 3 times, in lines 2, 4 and 5: texts joined",)
+
+
+def test_one_path_on_very_many_lines_is_joined_at_once(tmp_path):
+    count = 200_000
+    text = "path,text,style_text\n" + "".join(f"a.obj,{i},\n" for i in range(count))
+    began = time.monotonic()
+    held = read(tmp_path, text)
+    assert time.monotonic() - began < 30  # 2 s; joined line by line, many minutes
+    assert held.by_path["a.obj"].texts == tuple(map(str, range(count)))
+    note = "captioned 200,000 times, in lines 2, 3, 4, 5, 6 and others: texts joined"
+    assert held.by_path["a.obj"].notes == (note,)
+
+
+def test_json_strings_may_hold_unicode_line_breaks(tmp_path):
+    texts = ["ilk\u2028son", "ilk\u2029son", "ilk\x85son"]
+    line = json.dumps({"path": "a.obj", "text": texts}, ensure_ascii=False)
+    held = read(tmp_path, f"{line}\r\n{{\n", "captions.jsonl")
+    assert held.by_path == {"a.obj": Caption(tuple(texts))}
+    assert [where for where, _ in held.problems] == ["captions.jsonl:2"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """Mesh files of every format, with their transforms and colours; and hostile ones, refused."""
 
+import contextlib
+import csv
 import io
 import itertools
 import json
+import re
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,6 +181,21 @@ def test_specular_materials_keep_their_diffuse_colors(tmp_path):
         np.testing.assert_allclose(colors, np.array([[200, 100, 50]]) / 255, atol=1e-6)
 
 
+def test_texture_placement_that_is_not_applied_is_a_note(tmp_path):
+    image = io.BytesIO()
+    Image.new("RGB", (2, 2), (200, 100, 50)).save(image, "PNG")
+    transform = {"extensions": {"KHR_texture_transform": {"scale": [2, 2]}}}
+    words = {"KHR_texture_transform is not applied": transform, "by TEXCOORD_0": {"texCoord": 1}}
+    for said, info in words.items():
+        for glossy in (False, True):
+            data = textured_glb(image.getvalue(), glossy, **info)
+            (tmp_path / "a.glb").write_bytes(data)
+            (note,) = read_mesh(tmp_path / "a.glb", tmp_path)[0].notes
+            assert said in note
+    (tmp_path / "a.glb").write_bytes(textured_glb(image.getvalue(), texCoord=0))
+    assert read_mesh(tmp_path / "a.glb", tmp_path)[0].notes == ()
+
+
 def test_off_counts_may_follow_the_name_at_once(tmp_path):
     (tmp_path / "a.off").write_bytes(b"OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
     assert len(read_mesh(tmp_path / "a.off", tmp_path)[0].faces) == 1
@@ -226,10 +247,15 @@ def png_bomb(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def ico(png):
+    """A Windows icon of one image."""
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(png), 22) + png
+
+
 GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 
 
-def textured_glb(image, glossy=False):
+def textured_glb(image, glossy=False, mime="image/png", **info):
     payload = TRIANGLE + np.zeros((3, 2), "<f4").tobytes() + image
     uv = {"bufferView": 1, "componentType": 5126, "type": "VEC2", "count": 3}
     ends = np.cumsum([0, 36, 24, len(image)])
@@ -238,15 +264,16 @@ def textured_glb(image, glossy=False):
         for a, b in itertools.pairwise(ends)
     ]
     primitive = {"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "material": 0}
-    material = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}
+    texture = {"index": 0} | info
+    material = {"pbrMetallicRoughness": {"baseColorTexture": texture}}
     if glossy:
-        values = {"diffuseTexture": {"index": 0}, "diffuseFactor": [1, 1, 1, 1]}
+        values = {"diffuseTexture": texture, "diffuseFactor": [1, 1, 1, 1]}
         material = {"extensions": {GLOSSY: values | {"specularFactor": [0.5, 0.5, 0.5]}}}
     header = triangle_header(
         meshes=[{"primitives": [primitive]}],
         materials=[material],
         textures=[{"source": 0}],
-        images=[{"bufferView": 2, "mimeType": "image/png"}],
+        images=[{"bufferView": 2, "mimeType": mime}],
         accessors=[POSITIONS | {"count": 3}, uv],
         bufferViews=views,
         buffers=[{"byteLength": len(payload)}],
@@ -334,6 +361,112 @@ HOSTILE = {
     "absolute.gltf": (naming("/etc/hostname"), "lies outside"),
     "lost.gltf": (naming("lost.bin"), "lost.bin is missing"),
 }
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n0 0 moveto\n%%EOF\n"
+UNREAD = {
+    "ico.glb": textured_glb(ico(png_bomb(30_000))),
+    "eps.glb": textured_glb(EPS),
+    "text.glb": textured_glb(b"no image"),
+    "ktx.glb": textured_glb(b"\xabKTX 20\xbb", mime="image/ktx2"),
+    "eps.obj": b"mtllib eps.mtl\nvt 0 0\nusemtl a\n" + OBJ.replace(b"f 1 2 3", b"f 1/1 2/1 3/1"),
+}
+
+
+def write_unread(folder):
+    (folder / "eps.mtl").write_text("newmtl a\nmap_Kd eps.png\n")
+    (folder / "eps.png").write_bytes(EPS)
+    for name, data in UNREAD.items():
+        (folder / name).write_bytes(data)
+
+
+def test_textures_that_cannot_be_read_are_a_note(tmp_path):
+    write_unread(tmp_path)
+    for name in UNREAD:
+        raw, _ = read_mesh(tmp_path / name, tmp_path)
+        assert (name, raw.notes) == (name, (mesh_files.UNREAD_IMAGE,))
+        assert not raw.colored
+
+
+PEAKS = """
+import re, sys
+from pathlib import Path
+from otuken_jax.data.mesh_files import read_mesh
+for name in sys.argv[1:]:
+    read_mesh(Path(name), Path(name).parent)
+    print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@on_linux
+def test_no_texture_is_decoded_as_it_is_opened(tmp_path):
+    """Pillow's memory is none of Python's, so it is the process's that is measured."""
+    (tmp_path / "plain.glb").write_bytes(textured_glb(png_bomb(900)))
+    write_unread(tmp_path)
+    names = [str(tmp_path / name) for name in ("plain.glb", *UNREAD)]
+    program = [sys.executable, "-c", PEAKS, *names]
+    peaks = subprocess.run(program, capture_output=True, text=True, check=True).stdout.split()
+    assert len(peaks) == len(names)
+    assert int(peaks[-1]) - int(peaks[0]) < 64 * 2**10  # KiB
+
+
+def tree_peaks(root):
+    """The highest memory so far, in bytes, of a process and of those that it started."""
+    parents, peaks = {}, {}
+    for file in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = dict(re.findall(r"^(Pid|PPid|VmHWM):\s+(\d+)", file.read_text(), re.M))
+            pid = int(fields["Pid"])
+            parents[pid], peaks[pid] = int(fields["PPid"]), int(fields.get("VmHWM", 0)) * 1024
+
+    def ours(pid):
+        return pid == root or (pid in parents and ours(parents[pid]))
+
+    return {pid: peak for pid, peak in peaks.items() if ours(pid)}
+
+
+@on_linux
+@pytest.mark.slow
+def test_the_command_reports_a_folder_of_hostile_files(tmp_path):
+    root, out = tmp_path / "meshes", tmp_path / "out"
+    root.mkdir()
+    (tmp_path / "secret.bin").write_bytes(TRIANGLE)
+    (tmp_path / "secret.mtl").write_text("newmtl a\n")
+    for name, (data, _) in HOSTILE.items():
+        (root / name).write_bytes(data)
+    write_unread(root)
+    trimesh.creation.icosphere(2).export(root / "top.ply")
+    captions = tmp_path / "captions.csv"
+    captions.write_text("path,text\ntop.ply,top\n../x,kaçak\n/etc/hostname,kaçak\n")
+    command = [sys.executable, "-m", "otuken_jax.prepare", "--meshes", root, "--out", out]
+    command += ["--captions", captions, "--workers", 2, "--timeout", 30, "--resolution", 16]
+    began, peaks = time.monotonic(), {}
+    with (tmp_path / "log").open("w+") as log:
+        process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
+        try:
+            while process.poll() is None and time.monotonic() - began < 180:
+                for pid, peak in tree_peaks(process.pid).items():
+                    peaks[pid] = max(peak, peaks.get(pid, 0))  # a process that ended has none
+                time.sleep(0.1)
+        finally:
+            process.kill()
+        log.seek(0)
+        assert process.wait() == 0, log.read()
+    with (out / "report.csv").open(encoding="utf-8-sig", newline="") as lines:
+        rows = {row["path"]: (row["status"], row["reason"]) for row in csv.DictReader(lines)}
+    assert rows.pop("top.ply") == ("ok", "")
+    outside = "outside the folder of the meshes; not opened"
+    assert rows.pop("../x") == ("failed", f"line 3: {outside}")
+    assert rows.pop("/etc/hostname") == ("failed", f"line 4: {outside}")
+    reasons = {name: reason for name, (_, reason) in HOSTILE.items()}
+    reasons |= dict.fromkeys(UNREAD, "has no inside")  # one triangle
+    assert rows.keys() == reasons.keys()
+    for name, (status, reason) in rows.items():
+        assert (name, status) == (name, "failed")
+        assert re.search(reasons[name], reason), (name, reason)
+    manifest = json.loads((out / "dataset.json").read_text())
+    assert {n: s["count"] for n, s in manifest["splits"].items()} == {"train": 1, "val": 1}
+    assert len(peaks) >= 3  # the command and both of its processes
+    assert max(peaks.values()) < 2**29  # measured: 0.25 GiB, which is what the programs take
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -1,5 +1,6 @@
 """A folder of meshes to a data set: reports, resuming, limits, and bytes that depend on nothing."""
 
+import concurrent.futures
 import csv
 import hashlib
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,7 @@ def test_the_report_tells_of_every_file(folder, locked, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "_work", in_process)
     made = run(folder, tmp_path / "out")
     rows = report(tmp_path / "out")
+    wordless = "no caption: learned from its points alone"
     assert {path: (row["status"], row["reason"]) for path, row in rows.items()} == {
         "sütun.ply": ("ok", ""),
         "alt/kutu.OBJ": ("ok", ""),
@@ -125,7 +128,7 @@ def test_the_report_tells_of_every_file(folder, locked, tmp_path, monkeypatch):
             "ok",
             "the same shape as alt/kutu.OBJ; captioned twice, in lines 4 and 9: texts joined",
         ),
-        "delik.off": ("repaired", "9 open edges; no caption: learned from its points alone"),
+        "delik.off": ("repaired", "9 open edges; open: its size may be off; " + wordless),
         "kötü.obj": (
             "failed",
             "1 of 1 vertices are NaN or infinite; captioned twice, in lines 7 and 8: texts joined",
@@ -235,6 +238,107 @@ def test_a_stopped_run_goes_on_and_changes_are_done_again(folder, tmp_path, monk
     assert report(out)["kopya.obj"]["reason"].startswith("captioned, but there is no such file")
     with pytest.raises(UserError, match="holds another data set"):
         run(folder, out, resolution=20)
+
+
+def test_the_report_is_never_read_again(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "_work", in_process)
+    captions, out = folder[1], tmp_path / "out"
+    first = run(folder, out)
+    written = (out / "report.csv").read_bytes()
+    saved = written.decode("utf-8-sig").replace(",", ";").encode("cp1254")  # by a spreadsheet
+    (out / "report.csv").write_bytes(saved)
+    monkeypatch.setattr(prepare, "_work", None)
+    assert run(folder, out) == first
+    assert (out / "report.csv").read_bytes() == saved
+    # Other lines to report of, though no mesh has changed.
+    monkeypatch.setattr(prepare, "_work", lambda run, paths, *_: iter(paths and 1 / 0))
+    captions.write_text(captions.read_text().replace("yok.glb", "hiç.glb"))
+    run(folder, out)
+    assert report(out).keys() >= {"hiç.glb", "delik.off"}
+    assert "yok.glb" not in report(out)
+
+
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
+def test_a_damaged_ledger_counts_as_none(folder, tmp_path, monkeypatch, left):
+    monkeypatch.setattr(prepare, "_work", in_process)
+    run(folder, tmp_path / "out")
+    whole = digests(tmp_path / "out")
+    ledger = tmp_path / "out" / prepare.LEDGER
+    data = ledger.read_bytes()
+    ledger.write_bytes(data[: int(left * len(data))])
+    run(folder, tmp_path / "out")
+    assert digests(tmp_path / "out") == whole
+    assert ledger.read_bytes() == data
+
+
+class Pool:
+    """In place of pebble's: does some files at once, then breaks."""
+
+    plan: tuple  # for each of the pools: files that it does, and how one learns that it broke
+    made = 0
+
+    def __init__(self, *_, **__):
+        self.left, self.end = self.plan[Pool.made]
+        Pool.made += 1
+        self.active = True
+        self.stop = self.join = self.close = lambda: None
+
+    def schedule(self, function, args, timeout):
+        future = concurrent.futures.Future()
+        if self.left:
+            self.left -= 1
+            future.set_result(function(*args))
+            return future
+        self.active = False
+        if self.end == "refused":
+            raise RuntimeError("Unexpected error within the Pool")
+        if self.end == "told":
+            future.set_exception(BrokenProcessPool())
+        return future
+
+
+@pytest.mark.parametrize(
+    ("plan", "done"),
+    [
+        ([(2, "told"), (0, "silent"), (1, "refused"), (0, "told"), (0, "told"), (3, "")], 6),
+        ([(0, "told"), (1, "silent"), (0, "refused"), (0, "silent"), (0, "told")], 1),
+    ],
+)
+def test_a_broken_pool_is_replaced(tmp_path, monkeypatch, plan, done):
+    echo = lambda task: Outcome(OK, record=task.path.encode())  # noqa: E731
+    monkeypatch.setattr(prepare, "prepare_mesh", echo)
+    monkeypatch.setattr(prepare, "ProcessPool", Pool)
+    monkeypatch.setattr(prepare, "PATIENCE", 0.01)
+    monkeypatch.setattr(Pool, "made", 0)
+    monkeypatch.setattr(Pool, "plan", plan, raising=False)
+    made = prepare._Run(tmp_path, tmp_path, SETTINGS)
+    made.tasks = {name: Task("", name, Caption(), SETTINGS) for name in "abcdef"}
+    came = {path: (o, final) for path, o, final in prepare._work(made, [*"abcdef"], 1, 1.0, 2**30)}
+    assert came.keys() == made.tasks.keys()
+    assert sum(final for _, final in came.values()) == done
+    lost = Outcome(FAILED, "no process lived to read it; start again")
+    assert all(o == (echo(made.tasks[p]) if final else lost) for p, (o, final) in came.items())
+    assert Pool.made == len(plan)
+
+
+def die_at_first(memory_bytes):
+    """In place of `limit_worker`: the first two processes do not start."""
+    with open(os.environ["STARTS"], "a") as file:
+        file.write("x")
+    if os.path.getsize(os.environ["STARTS"]) <= 2:
+        os._exit(3)
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_start_are_started_again(tmp_path, monkeypatch):
+    (tmp_path / "m").mkdir()
+    for number in range(6):
+        sphere(tmp_path / "m" / f"{number}.ply", keep=-1 - number)
+    (tmp_path / "c.csv").write_text("path,text\n")
+    monkeypatch.setenv("STARTS", str(tmp_path / "starts"))
+    monkeypatch.setattr(prepare, "limit_worker", die_at_first)
+    made = run((tmp_path / "m", tmp_path / "c.csv"), tmp_path / "out")
+    assert made.counts == {REPAIRED: 6}
 
 
 @pytest.mark.slow
@@ -370,3 +474,7 @@ def test_outcomes_survive_the_disk(tmp_path):
     assert run.is_current(name, entry)
     run.tasks[name] = run.tasks[name]._replace(caption=Caption(("y",)))
     assert not run.is_current(name, entry)
+    whole = run.part(name).read_bytes()
+    for damaged in (b"", whole[:1], whole[:-1], whole + b"x", b"\x05"):
+        run.part(name).write_bytes(damaged)
+        assert run.kept(name) is None
