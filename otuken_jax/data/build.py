@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from otuken_jax.data import motifs as library
+from otuken_jax.data import records
 from otuken_jax.data.motifs.captions import captions, object_words, style_text
 from otuken_jax.data.motifs.phrases import CAPTIONS, STYLE_TEXT
 from otuken_jax.data.motifs.recipes import (
@@ -265,10 +266,12 @@ def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
 
 
 def library_version() -> str:
-    """A hash of the source that makes shapes and words: the motif library's and this file."""
+    """A hash of the source that makes shapes and words and stores them: the motif library's, this
+    file and the records'.
+    """
     digest = hashlib.sha256()
     sources = sorted(Path(library.__file__).parent.glob("*.py"))
-    for path in (*sources, Path(__file__)):
+    for path in (*sources, Path(__file__), Path(records.__file__)):
         if path.name != "sheets.py":  # pictures of the library
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

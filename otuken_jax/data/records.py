@@ -43,8 +43,12 @@ def distance_step(resolution: int) -> float:
 
 
 def quantize_distance(sdf: Float[np.ndarray, "r r r"]) -> Int8[np.ndarray, "r r r"]:
-    """Signed distance in domain units to int8, truncated at 8 voxels of its own grid."""
-    return quantize_unit(sdf / (LEVELS * distance_step(sdf.shape[0])))
+    """Signed distance in domain units to int8, truncated at 8 voxels of its own grid.
+
+    What is inside stays inside: a surface that just misses cell centres would else lose a layer.
+    """
+    steps = quantize_unit(sdf / (LEVELS * distance_step(sdf.shape[0])))
+    return np.where((steps == 0) & (sdf < 0), np.int8(-1), steps)
 
 
 def quantize_unit(values: Float[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:

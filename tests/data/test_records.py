@@ -56,6 +56,8 @@ def test_distance_is_quantised_in_steps_of_8_voxels_over_127():
     np.testing.assert_allclose(stored * step, sdf, atol=0.501 * step)
     assert records.distance_step(4) == pytest.approx(step)
     assert records.quantize_distance(sdf * 10).tolist()[0][0][0] == -127
+    near = sdf * 1e-3
+    np.testing.assert_array_equal(records.quantize_distance(near), np.where(near < 0, -1, 0))
 
 
 @pytest.mark.parametrize(
