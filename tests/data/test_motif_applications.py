@@ -114,6 +114,16 @@ def test_each_layout_has_its_number_of_motifs(layout, counts):
     assert count_cells(layout) == counts
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_layout_is_seen_on_every_host(host):
+    """None lies where the host has no face, as on the door of a tent."""
+    motif = next(m for m in MOTIFS if len(layouts_of(m, 64)) == 3 and styles_of(host, m))
+    for layout in LAYOUTS:
+        recipe = Recipe(host, motif, styles_of(host, motif)[0], 0, (1, 1, 1), 0, None, layout)
+        fields = build_fields(recipe, 32)
+        assert (fields.band > 0.5).sum() > 60, layout
+
+
 def test_colour_alone_changes_no_shape_but_shows():
     recipe = replace(TILE, technique="color")
     fields = build_fields(recipe, 32)

@@ -104,7 +104,8 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
             TENT_REPEATS / np.pi
         )  # 0..1 in the door's cell
         zone = p.chart.zone * smoothstep(1.0, 1.1, cell)
-        return replace(p, chart=replace(p.chart, zone=zone))
+        beside = p.chart.across - 2  # a medallion in the door's cell would not be seen
+        return replace(p, chart=replace(p.chart, zone=zone, across=beside))
 
     return parts
 
