@@ -104,8 +104,8 @@ def get_config() -> ConfigDict:
     loss.relief = 1.0
     loss.color = 0.5
     loss.head_decay = 0.5
-    # On the surface of the predicted field, in voxels; 0 leaves a term out. In the quickstart none
-    # repaid its time: benchmarks/README.md.
+    # On the surface of the predicted field, in voxels; 0 leaves a term out. In 40 further steps of
+    # the quickstart none was shown to repay its time: benchmarks/README.md.
     surface = loss.surface = ConfigDict()
     surface.chamfer = 0.0
     surface.normals = 0.0
@@ -125,7 +125,7 @@ def get_config() -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every = 10  # steps
-    # Converted PointNet++ weights: validation then logs P-FID, not its substitute fd_d2.
+    # Converted PointNet++ weights: validation then logs P-FID, not its substitute fd_d2_4096.
     config.log.pointnet_weights = ""
     config.log.prompts = (
         "İznik üslubunda lale motifli vazo",

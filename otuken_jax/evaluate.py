@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit is {arguments.limit}; give at least 1")
+    out = Path(arguments.out) if arguments.out else None
+    if out is not None and out.suffix != ".json":
+        raise UserError(f"--out {out} must end in .json; the tables go beside it as .md")
     checkpoint = Path(arguments.checkpoint)
     directory = Path(arguments.data) if arguments.data else data_of(checkpoint)
     splits = arguments.split or splits_of(directory)
@@ -65,11 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from otuken_jax.evaluation.measures import SetMeasure
     from otuken_jax.evaluation.run import Evaluation
     from otuken_jax.generation import Generator
-    from otuken_jax.geometry.mesh_io import write_atomic
+    from otuken_jax.geometry.mesh_io import check_writable, write_atomic
     from otuken_jax.training.checkpoints import load_model
 
     for split in splits:
         open_split(directory, split)
+    if out is not None:
+        check_writable(out)
     set_measure = SetMeasure.read(arguments.pointnet)
     enable_compile_cache()
     evaluation = Evaluation(
@@ -92,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if shown.confusion:
         print()
         print(report.format_confusion(evaluation, shown))
-    if arguments.out:
-        out = Path(arguments.out)
+    if out is not None:
         figures = report.to_json(evaluation, results, changes)
         write_atomic(out, json.dumps(figures, indent=2, ensure_ascii=False).encode())
         tables = report.full_tables(evaluation, results, changes)

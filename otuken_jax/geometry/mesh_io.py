@@ -98,6 +98,19 @@ def _resize(mesh: SurfaceMesh, longest: float) -> SurfaceMesh:
     return SurfaceMesh(vertices.astype(np.float32), mesh.faces, mesh.colors)
 
 
+def check_writable(path: Path) -> None:
+    """Before long work: could `write_atomic` write this file at its end?
+
+    Raises:
+        UserError: it could not.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+    probe = path.with_name(f".{path.name}.probe")
+    write_atomic(probe, b"")
+    probe.unlink()
+
+
 def write_atomic(path: str | Path, data: bytes) -> None:
     """Writes a whole file or none: first under a temporary name in the same folder.
 

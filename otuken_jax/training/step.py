@@ -260,6 +260,7 @@ def make_eval_step(
         values["loss"] += config.loss.relief * values["loss/relief"]
         values["iou"] = iou(output.field, grid["sdf"])
         made, true = surface_nets(output.field), surface_nets(-grid["sdf"])
+        values["surface_overflow"] = 1.0 * (made.overflow | true.overflow)
         usable = made.usable & true.usable & (valid > 0)
         points = config.loss.surface.points
         compared = compare(made, true, points, jax.random.key(0))

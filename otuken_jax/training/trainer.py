@@ -60,7 +60,10 @@ class Otuken3DTrainer:
         mesh: device mesh; None puts everything on one "data" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;
             the log is None in all processes but one.
-        pointnet: for P-FID at every validation; without it `fd_d2` is logged in its place.
+        pointnet: for P-FID at every validation; without it `fd_d2_N` is logged in its place.
+
+    Raises:
+        UserError: `eval_every` or `log_every` is below 1.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Otuken3DTrainer:
         pictures=None,
         pointnet: PointNet2 | None = None,
     ) -> None:
+        for name, value in (("eval_every", eval_every), ("log_every", log_every)):
+            _check_positive(name, value)
         self.model = model
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -273,8 +278,10 @@ class Otuken3DTrainer:
         one it saves nothing, and warns of it.
 
         Raises:
-            UserError: a cooldown is asked for, but the loader does not know its length.
+            UserError: a cooldown is asked for, but the loader does not know its length; or
+                `save_every` is below 1.
         """
+        _check_positive("save_every", save_every)
         self.interrupted = False
         if self.workdir is None and processes.is_primary():
             logger.warning(
@@ -422,6 +429,11 @@ class Otuken3DTrainer:
                 loss=loss,
                 meta=self.meta,
             )
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{name}={value}; give a number from 1")
 
 
 def _length(loader: Iterable) -> int | None:

@@ -54,8 +54,8 @@ class Validation:
     """Collects the sums of batches.
 
     Args:
-        pointnet: gives P-FID; None its substitute `fd_d2`, the Frechet distance of D2 histograms,
-            which is not comparable with it.
+        pointnet: gives P-FID, `p_fid_N`; None its substitute `fd_d2_N`, the Frechet distance of
+            D2 histograms, which is not comparable with it.
     """
 
     def __init__(self, pointnet: PointNet2 | None) -> None:
@@ -77,8 +77,10 @@ class Validation:
         """Means over all shapes; over shapes with a surface the chamfer distance (domain units,
         squared, both ways added), the normal consistency and the Frechet distance.
 
-        Surfaces are those of both grids, `surface_..._N` is between N points drawn on each.
-        `surface_share` says how many have a surface that fits its buffers. What needs surfaces is
+        Surfaces are those of both grids; `surface_..._N`, and `fd_d2_N` or `p_fid_N`, are between
+        N points drawn on each.
+        `surface_share` says how many have surfaces that fit their buffers, `surface_overflow` how
+        many have one that does not; the rest have none. What needs surfaces is
         left out where there is none, the Frechet distance where there are fewer than two.
         """
         count, with_surface = self.fields["count"], self.surfaces["count"]
@@ -99,4 +101,4 @@ class Validation:
             features = (
                 metrics_frechet.features_and_probs(self.pointnet, c)[0] for c in (made, true)
             )
-        return {name: max(metrics_frechet.p_fid(*features), 0.0)}
+        return {f"{name}_{made.shape[1]}": max(metrics_frechet.p_fid(*features), 0.0)}

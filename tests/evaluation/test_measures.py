@@ -146,7 +146,7 @@ def test_equal_sets_are_no_distance_apart():
     assert same.low == 0.0 <= same.value < 1e-5  # rounding; the other measured 63
     assert flat.value > 20
     assert flat.low < flat.value < flat.high
-    assert SetMeasure()(clouds[:1], clouds, 0) == {}
+    assert SetMeasure()(clouds[:1], clouds[:1], 0) == {}
 
 
 def test_nearest_caption():

@@ -230,9 +230,14 @@ def test_without_captions_there_is_nothing_to_make(monkeypatch, mesh_data, tmp_p
         (["--limit", "0"], "at least 1"),
         (["--pointnet", "missing"], "no point-e/pointnet weights at missing"),
         (["--checkpoint", "nowhere"], "no checkpoint in nowhere"),
+        (["--out", "figures.md"], "--out figures.md must end in .json"),
+        (["--out", "/dev/null/figures.json"], "cannot write /dev/null/"),
+        (["--out", "folder.json"], "cannot write folder.json: it is a folder"),
     ],
 )
-def test_mistakes_are_one_line(mesh_data, tmp_path, capsys, arguments, words):
+def test_mistakes_are_one_line(mesh_data, tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.json").mkdir()
     common = ["--checkpoint", str(tmp_path), "--data", str(mesh_data)]
     assert run_command(lambda: evaluate.main([*common, *arguments])) == 2
     error = capsys.readouterr().err.strip()

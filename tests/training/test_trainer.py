@@ -60,6 +60,7 @@ def tetrahedra(size: int = 8) -> dict:
 @pytest.mark.slow
 def test_usage_of_the_original_system(tiny_config, tmp_path):
     model = Otuken3DModel(voxel_size=16, config=tiny_config)
+    model.gradient_checkpointing_enable()  # first, so that the programs of `train` are these, cached
     # What is outside in training is inside in validation: the better the one, the worse the other.
     inside_out = [batch | {"field": -batch["field"]} for batch in sphere_loader(1)]
     trainer = sphere_trainer(model, val_loader=inside_out, workdir=tmp_path, fade_fraction=0.5)
@@ -70,7 +71,6 @@ def test_usage_of_the_original_system(tiny_config, tmp_path):
     losses.append(trainer.train_epoch([tetrahedra()])["loss"])
     assert np.isfinite(losses).all()
     model.freeze("text_encoder")
-    model.gradient_checkpointing_enable()
     before = split_model(model)[1]
     trainer.train_epoch(trainer.train_loader)
     frozen = split_model(model)[1]
@@ -157,6 +157,14 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, monkeypatch
     assert saves == [(2, math.inf), (3, 1.0), (4, math.inf), (6, 2.0), (7, 3.0)]
 
 
+def test_intervals_below_one_are_refused(tiny_model):
+    for name in ("eval_every", "log_every"):
+        with pytest.raises(UserError, match=f"{name}=0; give a number from 1"):
+            sphere_trainer(tiny_model, **{name: 0})
+    with pytest.raises(UserError, match="save_every=0; give a number from 1"):
+        sphere_trainer(tiny_model).train(save_every=0)
+
+
 @pytest.mark.parametrize("said", ["saved", "not saved"])
 def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch, caplog, said):
     """By the same trainer, towards the same resolution."""
@@ -206,7 +214,7 @@ def test_non_finite_validation_loss_stops_before_it_is_saved(tiny_model, tmp_pat
     trainer = sphere_trainer(copied(tiny_model, 8), workdir=tmp_path, stage_epochs=(3,))
     losses = iter([1.0, math.nan])
     # A metric that is not finite is no reason to stop.
-    trainer.validate = lambda: {"loss": next(losses), "fd_d2": math.nan}
+    trainer.validate = lambda: {"loss": next(losses), "fd_d2_4096": math.nan}
     with pytest.raises(
         NonFiniteLoss,
         match=r"^step 4, validation: loss is nan; the last good checkpoint: .*/checkpoints/2\. ",

@@ -40,9 +40,9 @@ def test_means_are_over_the_shapes_that_have_what_is_measured():
     assert metrics["loss"] == 3
     assert metrics["surface_chamfer_l2_squared_9"] == pytest.approx(0.3)
     assert metrics["surface_share"] == pytest.approx(3 / 5)
-    assert metrics["fd_d2"] == pytest.approx(0, abs=1e-6)
-    assert other.metrics()["fd_d2"] > 10
-    assert "p_fid" not in metrics
+    assert metrics["fd_d2_200"] == pytest.approx(0, abs=1e-6)
+    assert other.metrics()["fd_d2_200"] > 10
+    assert not [name for name in metrics if name.startswith("p_fid")]
 
 
 def test_without_surfaces_what_needs_them_is_left_out():
@@ -64,10 +64,11 @@ class Spreads(PointNet2):
 
 @pytest.mark.slow
 def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monkeypatch):
-    """True spheres of 0.6; made ones of 0.5, of 0.6 and none at all."""
+    """True spheres of 0.6; made ones of 0.5, of 0.6, none, and a surface too large to hold."""
     radii = np.array([0.5, 0.5, 0.5, 0.5, 0.6, 0.6, -1.0, -1.0])
     distance = np.linalg.norm(grid_points(16), axis=-1)
     field = jnp.asarray(radii[:, None, None, None] - distance, jnp.float32)
+    field = field.at[-1].set((-1.0) ** np.indices((16, 16, 16)).sum(0))
     none, triple = jnp.zeros_like(field), jnp.zeros((*field.shape, 3))
     output = StageOutput(field, none, none, triple, triple)
     monkeypatch.setattr(Otuken3DModel, "decode", lambda *_, **__: [output])
@@ -80,16 +81,20 @@ def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monk
     *_, line = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert line["split"] == "val"
     assert line["surface_share"] == pytest.approx(6 / 8)
+    assert line["surface_overflow"] == pytest.approx(1 / 8)
     # Points are apart on the surface too: a random nearest neighbour is sqrt(area / n pi) away.
     spacing = 2 * 4 * 0.6**2 / 1024
     chamfer = (4 * 2 * 0.1**2 + 6 * spacing) / 6
     assert line["surface_chamfer_l2_squared_1024"] == pytest.approx(chamfer, rel=0.1)
     assert 0.97 < line["surface_normal_consistency_1024"] < 1
-    assert line["iou"] == pytest.approx((4 * (0.5 / 0.6) ** 3 + 2) / 8, rel=0.03)
-    assert line["fd_d2"] > 0
+    ball = 4 / 3 * np.pi * 0.6**3 / 2**3  # of the grid; every other voxel is in the last field
+    assert line["iou"] == pytest.approx(
+        (4 * (0.5 / 0.6) ** 3 + 2 + ball / (1 + ball)) / 8, rel=0.03
+    )
+    assert line["fd_d2_1024"] > 0
 
     trainer._validator.pointnet = Spreads()
     metrics = trainer.validate()
-    assert 0 < metrics.pop("p_fid") < 1e-3  # spheres of any size have the same spread
+    assert 0 < metrics.pop("p_fid_1024") < 1e-3  # spheres of any size have the same spread
     assert metrics == {k: line[k] for k in metrics}
-    assert "fd_d2" not in metrics
+    assert not [name for name in metrics if name.startswith("fd_d2")]
