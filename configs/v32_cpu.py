@@ -1,0 +1,22 @@
+"""The quickstart's model on the whole library: hours on two CPU cores, no accelerator needed."""
+
+from configs import quickstart
+
+
+def get_config():
+    config = quickstart.get_config()
+    config.model.ornament_dim = 96
+    config.model.decoder.ornament_width = 128
+
+    data = config.data
+    data.hosts = data.motifs = data.styles = ()  # the whole library
+    data.heldout_styles = ()  # an eighth of the styles
+    data.num_shapes = 3000
+    data.num_val = 160
+    data.num_heldout = 160
+    data.num_heldout_styles = 80
+    data.num_heldout_phrasing = 80
+
+    config.train.stage_epochs = (4, 3)
+    config.checkpoint.save_every = 1
+    return config
