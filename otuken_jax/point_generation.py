@@ -4,7 +4,9 @@ The folder of weights holds one converted network per name: `clip`, `point-e/bas
 `point-e/base40M`, `point-e/upsample`, ...
 """
 
+import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -43,7 +45,7 @@ def text_to_clouds(
     """
     check_weights(weights, ["clip", f"point-e/{TEXT_MODEL}", f"point-e/{UPSAMPLER}"])
     ids = _tokenize(texts, weights / "clip")
-    embedding = _run_clip(weights, lambda clip, ids: clip.encode_text(ids), ids)
+    embedding = _run_clip(weights, CLIP.encode_text, ids)
     sampler = PointCloudSampler(
         [load_point_diffusion(weights, name) for name in (TEXT_MODEL, UPSAMPLER)], TEXT_STAGES
     )
@@ -62,11 +64,7 @@ def images_to_clouds(
     networks = [load_point_diffusion(weights, name) for name in (model, UPSAMPLER)]
     size = CLIPConfig(**read_card(weights / "clip", "clip").config).image_size
     pixels = jnp.asarray(np.stack([preprocess_image(image, size) for image in images]))
-
-    def encode(clip: CLIP, pixels: Array) -> tuple[Array, Array]:
-        return clip.encode_image(pixels), clip.encode_grid(pixels)
-
-    vector, grid = _run_clip(weights, encode, pixels)
+    vector, grid = _run_clip(weights, _encode_image, pixels)
     base = _unit(vector) if networks[0].config.condition == "vector" else grid
     sampler = PointCloudSampler(networks, IMAGE_STAGES)
     return np.asarray(sampler(jax.random.key(seed), len(images), [base, grid]))
@@ -95,8 +93,13 @@ def check_weights(weights: Path, networks: Sequence[str]) -> None:
             source = CLIP_SOURCE if network == "clip" else network.removeprefix("point-e/")
             raise UserError(
                 f"no weights of {network} at {folder}; bring them with "
-                f"`python -m porting {network} {source} --out {folder}`"
+                f"`{_port_command(network, source, folder)}`"
             )
+
+
+def _port_command(network: str, source: str, folder: Path) -> str:
+    """The line for a shell that converts published weights."""
+    return f"python -m porting {network} {source} --out {shlex.quote(str(folder))}"
 
 
 def check_image_weights(weights: Path, model: str) -> None:
@@ -124,8 +127,16 @@ def _run_clip(weights: Path, encode: Callable[..., Array | tuple[Array, ...]], i
     config = CLIPConfig(**read_card(weights / "clip", "clip").config)
     clip = nnx.eval_shape(lambda: CLIP(config, rngs=nnx.Rngs(0)))
     load_weights(clip, weights / "clip", network="clip")
-    graphdef, state = nnx.split(clip)
-    return jax.jit(lambda state, x: encode(nnx.merge(graphdef, state), x))(state, inputs)
+    return _encode(encode, *nnx.split(clip), inputs)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _encode(encode, graphdef, state, inputs: Array):
+    return encode(nnx.merge(graphdef, state), inputs)
+
+
+def _encode_image(clip: CLIP, pixels: Array) -> tuple[Array, Array]:
+    return clip.encode_image(pixels), clip.encode_grid(pixels)
 
 
 def _unit(embedding: Float[Array, "b d"]) -> Float[Array, "b d"]:
@@ -139,9 +150,9 @@ def _tokenize(texts: Sequence[str], folder: Path) -> Array:
     length = CLIPConfig(**read_card(folder, "clip").config).context_length
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damaged files raise anything
         raise UserError(
-            f"no CLIP tokenizer in {folder}; `python -m porting clip {CLIP_SOURCE} --out {folder}` "
+            f"no CLIP tokenizer in {folder}; `{_port_command('clip', CLIP_SOURCE, folder)}` "
             "brings it along"
         ) from error
     for text in texts:

@@ -86,7 +86,7 @@ class PointCloudSampler:
         for model, stage in zip(models, stages, strict=True):
             graphdef, state = nnx.split(model)
             self._states.append(state)
-            self._stages.append(jax.jit(partial(_sample_stage_from_keys, graphdef, stage)))
+            self._stages.append(partial(_sample_stage_from_keys, graphdef, stage))
 
     def __call__(
         self, key: Array, batch_size: int, embeddings: Sequence[Array | None]
@@ -104,6 +104,7 @@ class PointCloudSampler:
         return cloud
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _sample_stage_from_keys(
     graphdef,
     config: StageConfig,

@@ -29,7 +29,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="the same seed gives the same cloud (default 0)")
     add(
         "--model",
-        default="base40M",
         help="network for --image: base40M (default), base300M, base1B or base40M-imagevec",
     )
     return parser.parse_args(argv)
@@ -39,12 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if arguments.out.suffix.lower() != ".ply":
         raise UserError(f"--out {arguments.out} must end in .ply")
+    if arguments.text is not None and arguments.model:
+        raise UserError("--model chooses a network for --image; leave it out with --text")
     # Slow imports come after the arguments are known to be readable.
     from otuken_jax.compile_cache import enable_compile_cache
-    from otuken_jax.geometry.mesh_io import write_atomic
+    from otuken_jax.geometry.mesh_io import check_writable, write_atomic
     from otuken_jax.point_clouds import encode_cloud_ply, split_cloud
-    from otuken_jax.point_generation import images_to_clouds, read_image, text_to_clouds
+    from otuken_jax.point_generation import (
+        IMAGE_MODELS,
+        images_to_clouds,
+        read_image,
+        text_to_clouds,
+    )
 
+    check_writable(arguments.out)
     enable_compile_cache()
     if arguments.text is not None:
         clouds = text_to_clouds([arguments.text], arguments.weights, seed=arguments.seed)
@@ -52,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clouds = images_to_clouds(
             [read_image(arguments.image)],
             arguments.weights,
-            model=arguments.model,
+            model=arguments.model or IMAGE_MODELS[0],
             seed=arguments.seed,
         )
     write_atomic(arguments.out, encode_cloud_ply(*split_cloud(clouds[0])))

@@ -1,5 +1,7 @@
 """CLIP: the table from the names of `transformers` to `otuken_jax.models.clip`."""
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from otuken_jax.models.clip import CLIP, CLIP_CONFIGS, CLIPConfig
-from porting.rules import CONV2D, LINEAR, Network, PortError, Rule, Shape
+from porting.rules import CONV2D, LINEAR, Network, PortError, Rule, Shape, check_kind
 
 # Target name -> name in the source, per block
 _LINEARS = {
@@ -20,6 +22,26 @@ _LINEARS = {
     "down": "mlp.fc2",
 }
 _NORMS = {"attention_norm": "layer_norm1", "mlp_norm": "layer_norm2"}
+_TOKENS = "text_model.embeddings.token_embedding.weight"
+_PATCHES = "vision_model.embeddings.patch_embedding.weight"
+_POSITIONS = "vision_model.embeddings.position_embedding.weight"
+# Field of the config -> axes of source tensors that have this length
+_SIZES = {
+    "projection_dim": [("text_projection.weight", 0), ("visual_projection.weight", 0)],
+    "vocab_size": [(_TOKENS, 0)],
+    "context_length": [("text_model.embeddings.position_embedding.weight", 0)],
+    "text_width": [(_TOKENS, 1), ("text_projection.weight", 1)],
+    "text_mlp_width": [
+        ("text_model.encoder.layers.0.mlp.fc1.weight", 0),
+        ("text_model.encoder.layers.0.mlp.fc2.weight", 1),
+    ],
+    "patch_size": [(_PATCHES, 2)],
+    "vision_width": [(_PATCHES, 0), ("visual_projection.weight", 1)],
+    "vision_mlp_width": [
+        ("vision_model.encoder.layers.0.mlp.fc1.weight", 0),
+        ("vision_model.encoder.layers.0.mlp.fc2.weight", 1),
+    ],
+}
 
 
 def _norm(torch: str, path: str) -> list[Rule]:
@@ -56,60 +78,41 @@ def clip_rules(config: CLIPConfig) -> list[Rule]:
 
 def clip_config(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]) -> CLIPConfig:
     """Sizes from the tensors; heads from config.json, or 64 wide as in every published CLIP."""
-    needed = {
-        "token": "text_model.embeddings.token_embedding.weight",
-        "text position": "text_model.embeddings.position_embedding.weight",
-        "patch": "vision_model.embeddings.patch_embedding.weight",
-        "vision position": "vision_model.embeddings.position_embedding.weight",
-        "text mlp": "text_model.encoder.layers.0.mlp.fc1.weight",
-        "vision mlp": "vision_model.encoder.layers.0.mlp.fc1.weight",
-        "projection": "text_projection.weight",
-    }
-    if missing := [name for name in needed.values() if name not in shapes]:
-        raise PortError(f"not a CLIP model: there is no tensor {', '.join(missing)}")
-    ranks = {name: 4 if part == "patch" else 2 for part, name in needed.items()}
-    if odd := [name for name, rank in ranks.items() if len(shapes[name]) != rank]:
-        shown = ", ".join(f"{name} {list(shapes[name])}" for name in odd)
-        raise PortError(f"tensors with too few or too many axes: {shown}")
+    check_kind(shapes, "text_model.", "a CLIP model")
+    published = next(iter(CLIP_CONFIGS.values()))
+
+    def length(axes: list[tuple[str, int]], otherwise: int) -> int:
+        """Of the first axis that is there. What is not is for `plan` to list, with all else."""
+        there = (shapes[name][i] for name, i in axes if i < len(shapes.get(name, ())))
+        return next(there, otherwise)
+
+    sizes = {field: length(axes, getattr(published, field)) for field, axes in _SIZES.items()}
+    side = published.image_size // published.patch_size
+    rows = length([(_POSITIONS, 0)], side**2 + 1)
     text, vision = (
         found if isinstance(found := (config_json or {}).get(f"{tower}_config"), dict) else {}
         for tower in ("text", "vision")
     )
-    for tower in (text, vision):
-        if (activation := tower.get("hidden_act", "quick_gelu")) != "quick_gelu":
+    end = text.get("eos_token_id", 2)  # 2 is written for "the highest id"
+    if _TOKENS in shapes and end not in (2, sizes["vocab_size"] - 1):
+        raise PortError(f"eos_token_id {end} is not the highest id")
+    for tower, fields in (("text", text), ("vision", vision)):
+        if (activation := fields.get("hidden_act", "quick_gelu")) != "quick_gelu":
             raise PortError(f"hidden_act {activation!r} is not the quick_gelu of OpenAI's CLIP")
-    vocab_size, text_width = shapes[needed["token"]]
-    if text.get("eos_token_id", 2) not in (2, vocab_size - 1):  # 2 is written for "the highest id"
-        raise PortError(f"eos_token_id {text['eos_token_id']} is not the highest id")
-    vision_width, _, patch_size, _ = shapes[needed["patch"]]
-    heads = {}
-    for tower, fields, width in (("text", text, text_width), ("vision", vision, vision_width)):
-        heads[tower] = number = fields.get("num_attention_heads", width // 64)
-        if not isinstance(number, int) or number < 1 or width % number:
+        width = sizes[f"{tower}_width"]
+        heads = fields.get("num_attention_heads", width // 64)
+        if not isinstance(heads, int) or heads < 1 or width % heads:
             raise PortError(
-                f"{number} attention heads cannot share the {width} features of the {tower} tower; "
+                f"{heads} attention heads cannot share the {width} features of the {tower} tower; "
                 "its config.json has the number"
             )
-    side = int((shapes[needed["vision position"]][0] - 1) ** 0.5)
-    num_layers = {
-        tower: len({n for n in shapes if n.startswith(tower) and n.endswith("mlp.fc1.weight")})
-        for tower in ("text", "vision")
-    }
+        layer = re.compile(rf"{tower}_model\.encoder\.layers\.(\d+)\.")
+        sizes[f"{tower}_heads"] = heads
+        sizes[f"{tower}_layers"] = len({m[1] for name in shapes if (m := layer.match(name))})
     return CLIPConfig(
-        projection_dim=shapes[needed["projection"]][0],
-        vocab_size=vocab_size,
-        context_length=shapes[needed["text position"]][0],
-        text_width=text_width,
-        text_mlp_width=shapes[needed["text mlp"]][0],
-        text_layers=num_layers["text"],
-        text_heads=heads["text"],
-        image_size=side * patch_size,
-        patch_size=patch_size,
-        vision_width=vision_width,
-        vision_mlp_width=shapes[needed["vision mlp"]][0],
-        vision_layers=num_layers["vision"],
-        vision_heads=heads["vision"],
-        layer_norm_epsilon=text.get("layer_norm_eps", 1e-5),
+        image_size=math.isqrt(max(rows - 1, 0)) * sizes["patch_size"],
+        layer_norm_epsilon=text.get("layer_norm_eps", published.layer_norm_epsilon),
+        **sizes,
     )
 
 
@@ -184,6 +187,7 @@ NETWORKS = {
         make_inputs=make_inputs,
         run_model=run_model,
         run_torch=run_torch,
+        tolerance=8e-6,
         configs=CLIP_CONFIGS,
         hub=True,
     )

@@ -19,8 +19,16 @@ from tqdm import tqdm
 from otuken_jax.errors import UserError
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from porting.download import record_file, sha256_of, write_atomically
+from porting.registry import NETWORKS
 from porting.rules import Network, PortError, Shape, plan, target_shapes
-from porting.sources import COMPANIONS, DamagedError, Source, locate, open_source
+from porting.sources import (
+    COMPANIONS,
+    DamagedError,
+    Source,
+    locate,
+    open_source,
+    require_torch,
+)
 from porting.verify import Difference, compare_files
 
 CONVERTER_VERSION = 1
@@ -51,6 +59,8 @@ def convert(
     """
     out = out.resolve()
     _check_out(out)
+    if verify:
+        require_torch("--verify")
     path = locate(source, network)
     local = path == Path(source)
     label = path.name if local else source
@@ -72,6 +82,7 @@ def convert(
 def _convert_open(
     network: Network, source: Source, out: Path, dtype: str, verify: bool
 ) -> tuple[Card, list[Difference]]:
+    _check_names(network, source.files)
     config = network.config_from_source(source.config_json, source.shapes)
     target = target_shapes(nnx.eval_shape(lambda: network.make_model(config)))
     steps = plan(source.shapes, network.rules(config), target)
@@ -112,13 +123,29 @@ def _check_out(out: Path) -> None:
     others = [
         path.name
         for path in (out.iterdir() if out.is_dir() else ())
-        if path.is_dir() or not (path.name in written or path.name.startswith("."))
+        if path.is_dir() or path.name not in written
     ]
     if others:
         raise UserError(
             f"{out} holds more than converted weights, which would be lost: "
             f"{', '.join(sorted(others))}; move it away or choose another --out"
         )
+
+
+def _check_names(network: Network, files: list[Path]) -> None:
+    """No file may bear the published name of another network: some of those have equal shapes."""
+    published = {
+        url.rpartition("/")[2]: other.name
+        for other in NETWORKS.values()
+        if other.name != network.name
+        for url in other.published.values()
+    }
+    for file in files:
+        if other := published.get(file.name):
+            raise UserError(
+                f"{file} bears the published name of {other}, not of {network.name}: convert it "
+                f"as {other}, or rename it if that is not what it holds"
+            )
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ def download_snapshot(name: str) -> Path:
             f"{name} is not in the local Hugging Face cache, and the hub cannot be reached "
             "(or HF_HUB_OFFLINE is set)"
         ) from error
-    except (OSError, ValueError, HTTPError) as error:
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:  # hf_xet has only RuntimeError
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         # What is no answer of the hub is a connection that failed.
         advice = "" if isinstance(error, (OSError, ValueError)) else "; the same command resumes"

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from otuken_jax.errors import UserError
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, read_card
 from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK, load_model, portable_meta
-from porting.convert import new_folder, write_safetensors
+from porting.convert import DTYPES, new_folder, write_safetensors
 from porting.rules import Network, plan, target_shapes
-from porting.sources import COMPANIONS
+from porting.sources import COMPANIONS, require_torch
 
 
 class Stored(NamedTuple):
@@ -37,14 +37,19 @@ def export(folder: Path, out: Path, networks: Mapping[str, Network]) -> int:
     for hold what the PyTorch module starts with. Returns their number.
 
     Raises:
-        UserError: `folder` holds nothing to export, or `out` is in use or cannot be written.
+        UserError: `folder` holds nothing to export or is damaged, `out` is in use or cannot be
+            written, or PyTorch is not installed.
     """
     if out.exists():
         raise UserError(f"{out} exists; choose another --out")
+    require_torch("the export")
     with _open(folder, networks) as stored, new_folder(out.resolve()) as new:
         network, config = stored.network, stored.config
-        state_dict = network.make_torch(config).state_dict()
-        target = target_shapes(nnx.eval_shape(lambda: network.make_model(config)))
+        try:
+            target = target_shapes(nnx.eval_shape(lambda: network.make_model(config)))
+            state_dict = network.make_torch(config).state_dict()
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise _no_card(folder, error) from error
         names = {name: tuple(w.shape) for name, w in state_dict.items()}
         steps = plan(names, network.rules(config), target)
         path_of = {name: path for path, copies in steps.sources.items() for name in copies}
@@ -52,7 +57,13 @@ def export(folder: Path, out: Path, networks: Mapping[str, Network]) -> int:
         def read(name: str) -> np.ndarray:
             if name not in path_of:
                 return state_dict[name].numpy()
-            return steps.transforms[path_of[name]].invert(stored.read(path_of[name]))
+            path = path_of[name]
+            if (w := stored.read(path)).shape != target[path]:
+                raise UserError(
+                    f"{path} in {folder} is {list(w.shape)}, by the card it should be "
+                    f"{list(target[path])}; convert again"
+                )
+            return steps.transforms[path].invert(w)
 
         types = {
             n: stored.dtype if n in path_of else str(state_dict[n].numpy().dtype) for n in names
@@ -69,12 +80,25 @@ def _open(folder: Path, networks: Mapping[str, Network]) -> Iterator[Stored]:
         yield _checkpoint(folder, networks[NETWORK])
         return
     card = read_card(folder)
-    network = networks[card.network]
+    try:
+        network = networks[card.network]
+        config = network.read_config(card.config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_card(folder, error) from error
+    if card.dtype not in DTYPES:
+        raise _no_card(folder, f"dtype {card.dtype}")
     files = [file for name in COMPANIONS if (file := folder / name).is_file()]
     companions = {file.name: file.read_bytes() for file in files}
-    with safe_open(folder / WEIGHTS_FILE, framework="numpy") as file:
-        config = network.read_config(card.config)
-        yield Stored(network, config, card.dtype, file.get_tensor, companions)
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield Stored(network, config, card.dtype, file.get_tensor, companions)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); convert again") from error
+
+
+def _no_card(folder: Path, reason: Exception | str) -> UserError:
+    return UserError(f"{folder / CARD_FILE} is not of this version ({reason!r}); convert again")
 
 
 def _checkpoint(workdir: Path, network: Network) -> Stored:

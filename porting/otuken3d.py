@@ -196,6 +196,7 @@ NETWORKS = {
         make_inputs=make_inputs,
         run_model=run_model,
         run_torch=run_torch,
+        tolerance=2e-5,
         configs={name: model_config(load_config(name)) for name in ("quickstart", "v64")},
         config_from_dict=ModelConfig.from_dict,
         settle=settle,

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from otuken_jax.models import point_e
-from porting.rules import LINEAR, Network, PortError, Rule, Shape, check_kind
+from porting.rules import LINEAR, Network, Rule, Shape, check_kind
 
 PUBLISHED = "https://openaipublic.azureedge.net/main/point-e"
 
@@ -81,12 +81,8 @@ def _published(config: Any, kind: str):
     """Returns the function that gives `config` for a file of this kind, whatever its config."""
 
     def config_from_source(config_json: Mapping[str, Any] | None, shapes: Mapping[str, Shape]):
-        blocks, name = "backbone.resblocks.", "input_proj.weight"
-        if kind == "sdf":
-            blocks, name = "encoder.resblocks.", "encoder_input_proj.weight"
-        check_kind(shapes, blocks, f"a {kind} model of Point-E")
-        if (shape := shapes.get(name)) and shape[0] != config.width:
-            raise PortError(f"{name}: width {shape[0]}, but this network has {config.width}")
+        blocks = "encoder" if kind == "sdf" else "backbone"
+        check_kind(shapes, f"{blocks}.resblocks.", f"a {kind} model of Point-E")
         return config
 
     return config_from_source
@@ -165,6 +161,7 @@ def _diffusion_network(name: str) -> Network:
         make_inputs=diffusion_inputs,
         run_model=run_diffusion,
         run_torch=lambda module, inputs: {"out": module(**inputs)},
+        tolerance=7e-6,
         configs={name: point_e.POINT_DIFFUSION_CONFIGS[name]},
         published={name: f"{PUBLISHED}/{_FILES[name]}"},
     )
@@ -179,6 +176,7 @@ _SDF = Network(
     make_inputs=sdf_inputs,
     run_model=run_sdf,
     run_torch=run_torch_sdf,
+    tolerance=1e-5,
     configs={"sdf": point_e.PointESDFConfig()},
     published={"sdf": f"{PUBLISHED}/sdf.pt"},
 )

@@ -77,6 +77,7 @@ NETWORKS = {
         make_inputs=make_inputs,
         run_model=run_model,
         run_torch=run_torch,
+        tolerance=3e-6,
         configs={"pointnet": PointNet2Config()},
         published={"pointnet": f"{PUBLISHED}/pointnet.pt"},
         state_dict_key="model_state_dict",

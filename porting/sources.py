@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import pickle
 import re
@@ -40,6 +41,12 @@ class DamagedError(UserError):
         self.path = path
 
 
+def require_torch(what: str) -> None:
+    """UserError if PyTorch, which the `port` extra brings, is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(f"{what} needs PyTorch: pip install 'otuken_jax[port]'")
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Tensors by name, read on demand, and the files that they come from."""
@@ -56,12 +63,16 @@ def locate(name: str, network: Network) -> Path:
     """The local file or folder of SOURCE, downloaded where it is a published name.
 
     Raises:
-        UserError: there is no such file and no such published name.
+        UserError: there is no such file and no such published name, or PyTorch is to read it and
+            is not there.
     """
     if Path(name).exists():
         return Path(name)
     if (short := name.removeprefix("point-e/")) in network.published:
-        return download(network.published[short])
+        url = network.published[short]
+        if url.endswith(PICKLES):
+            require_torch(f"reading {url.rpartition('/')[2]}")
+        return download(url)
     if network.hub and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
         return download_snapshot(name)
     known = ", ".join(network.published) or "OWNER/NAME on the Hugging Face hub"
@@ -152,6 +163,7 @@ def _open_safetensors(files: list[Path], stack: contextlib.ExitStack):
 
 def _open_pickle(path: Path, state_dict_key: str | None):
     """Shapes and reader of a state dict saved by torch; nothing but values is ever unpickled."""
+    require_torch(f"reading {path.name}")
     import torch
 
     try:

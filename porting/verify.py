@@ -1,5 +1,6 @@
 """Runs a network in PyTorch and in Flax side by side and measures how far apart they are."""
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ from flax import nnx
 
 from otuken_jax.models.weights import load_weights
 from porting.rules import Network, build, plan, target_shapes
-from porting.sources import Source
+from porting.sources import Source, require_torch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +36,18 @@ class Difference:
         )
 
 
+def on_cpu() -> contextlib.AbstractContextManager:
+    """What JAX makes and runs within is on the CPU, as PyTorch is, whatever else there is."""
+    return jax.default_device(jax.devices("cpu")[0])
+
+
 def compare(network: Network, config: Any, model: nnx.Module, module: Any) -> list[Difference]:
-    """The differences of all outputs on the network's random inputs, in full float32."""
+    """The differences of all outputs on the network's random inputs, in full float32 on the CPU."""
     import torch
 
     inputs = network.make_inputs(config, np.random.default_rng(0))
     graphdef, state = nnx.split(model)
-    with jax.default_matmul_precision("highest"):
+    with on_cpu(), jax.default_matmul_precision("highest"):
         run = jax.jit(lambda state, x: network.run_model(nnx.merge(graphdef, state), x))
         outputs = jax.device_get(run(state, inputs))
     with torch.inference_mode():
@@ -68,7 +74,8 @@ def compare_files(network: Network, config: Any, source: Source, folder: Path) -
 
     model = nnx.eval_shape(lambda: network.make_model(config))
     target, rules = target_shapes(model), network.rules(config)
-    card = load_weights(model, folder, network=network.name)
+    with on_cpu():
+        card = load_weights(model, folder, network=network.name)
     names = plan(source.shapes, rules, target).sources
 
     def tensor(path: str) -> torch.Tensor:
@@ -90,7 +97,9 @@ def compare_random(network: Network, config: Any) -> list[Difference]:
     module = network.make_torch(config)
     draw_weights(module)
     network.settle(module)
-    model = build(network, config, {name: w.numpy() for name, w in module.state_dict().items()})
+    state_dict = {name: w.numpy() for name, w in module.state_dict().items()}
+    with on_cpu():
+        model = build(network, config, state_dict)
     return compare(network, config, model, module)
 
 
@@ -98,7 +107,11 @@ def print_table(networks: list[Network], configs: list[str] | None = None) -> No
     """Prints a Markdown table of the differences with every weight drawn at random.
 
     configs: published sizes to measure; None means all below a billion parameters.
+
+    Raises:
+        UserError: PyTorch is not installed.
     """
+    require_torch("the table")
     print("| network | size | parameters | output | largest difference | relative to output |")
     print("|---|---|---|---|---|---|")
     for network in networks:

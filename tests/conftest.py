@@ -1,5 +1,7 @@
 """Eight simulated devices for every test, and fixtures that many of them share."""
 
+import os
+
 import jax
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -10,6 +12,18 @@ from tiny_models import TINY, drawn
 
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
+
+
+def pytest_configure(config):
+    """Programs are compiled once for all tests, workers and processes that tests start.
+
+    They stay in pytest's cache: `pytest --cache-clear` compiles anew.
+    """
+    directory = str(config.cache.mkdir("xla"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = directory  # of processes that tests start
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(autouse=True)

@@ -148,9 +148,11 @@ def test_two_processes_write_the_same_bytes_and_picture(opengl, drawn_model, tmp
     """The second of them reads the programs that the first one compiled."""
     command = [sys.executable, "-m", "otuken_jax.generate", "--checkpoint", str(drawn_model[0])]
     command += ["--text", "lale motifli vazo", "--format", "glb,3mf", "--out"]
-    cache = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("JAX_COMPILATION_CACHE_DIR")  # that of the tests
     for name in ("one", "two"):
-        subprocess.run([*command, str(tmp_path / name)], check=True, env=cache)
+        subprocess.run([*command, str(tmp_path / name)], check=True, env=environment)
+    assert any((tmp_path / "cache").rglob("*-cache"))
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == [f"01-lale-motifli-vazo.{x}" for x in ("3mf", "glb", "png")]
     for name in files:
@@ -166,7 +168,6 @@ def field(drawn_model, monkeypatch):
     """The field that the model is made to predict: a ball, to be changed by a test."""
     field = ball_field()
     output = field[None], np.full((1, 16, 16, 16, 3), 0.4, np.float32)
-    monkeypatch.setattr("otuken_jax.compile_cache.enable_compile_cache", lambda: None)
     monkeypatch.setattr(checkpoints, "load_model", lambda workdir: drawn_model[1])
     monkeypatch.setattr(generation, "predict", lambda *arguments: output)
     return field

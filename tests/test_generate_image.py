@@ -49,7 +49,6 @@ def seen(monkeypatch):
         field = 0.6 - np.linalg.norm(grid_points(16), axis=-1)
         return field[None], np.full((1, 16, 16, 16, 3), 0.5, np.float32)
 
-    monkeypatch.setattr("otuken_jax.compile_cache.enable_compile_cache", lambda: None)
     monkeypatch.setattr(point_generation, "images_to_clouds", images_to_clouds)
     monkeypatch.setattr(generation, "predict", predict)
     return seen

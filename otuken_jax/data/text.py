@@ -149,7 +149,7 @@ def load_tokenizer(name: str, *, allow_download: bool = False) -> Tokenizer:
     loader = T5Tokenizer if bare else AutoTokenizer
     try:
         backend = loader.from_pretrained(name, local_files_only=not allow_download)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damaged files raise anything, even a bare Exception
         where = "in that folder" if folder.is_dir() else "on this machine"
         raise UserError(
             f"no readable tokenizer {name!r} {where} ({type(error).__name__}); give a folder with "

@@ -1,7 +1,8 @@
 """How well a tokenizer reads Turkish, and how to cut a multilingual vocabulary down to it.
 
 Most of mT5 and umT5 is embedding rows that Turkish never uses: of umt5-base's 282 M encoder
-parameters 197 M are its 256,384 rows.
+parameters 197 M are its 256,384 rows. A pruned encoder converts (`python -m porting t5`) and runs
+as a `T5Encoder` of its own; the models trained here take published vocabularies alone.
 """
 
 import json
@@ -145,9 +146,10 @@ def prune_encoder(source: Path, kept: Int[np.ndarray, " kept"], target: Path) ->
     Returns the encoder's parameters before and after. The decoder is left out.
 
     Raises:
-        UserError: there are no such weights in `source`.
+        UserError: there are no such weights in `source`, or they are damaged or of another
+            vocabulary.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     weights = source / "model.safetensors"
@@ -157,7 +159,26 @@ def prune_encoder(source: Path, kept: Int[np.ndarray, " kept"], target: Path) ->
             f"file become one file: `python -m porting t5 {source} --out A`, then "
             "`python -m porting export A --out B`"
         )
-    config = json.loads((source / "config.json").read_text())
+    fields = {"vocab_size": len(kept), "architectures": ["T5EncoderModel"]}
+    try:
+        config = json.loads((source / "config.json").read_text(encoding="utf-8")) | fields
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{source / 'config.json'} is damaged ({error}); fetch it again") from error
+    try:
+        before, tensors = _kept_tensors(weights, kept)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{weights} is damaged ({error}); fetch it again") from error
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return before, sum(tensor.size for tensor in tensors.values())
+
+
+def _kept_tensors(
+    weights: Path, kept: Int[np.ndarray, " kept"]
+) -> tuple[int, dict[str, np.ndarray]]:
+    """Numbers in the encoder, and its tensors with the kept rows only."""
+    from safetensors import safe_open
+
     before, tensors = 0, {}
     with safe_open(weights, framework="numpy") as file:
         names = set(file.keys())
@@ -172,11 +193,13 @@ def prune_encoder(source: Path, kept: Int[np.ndarray, " kept"], target: Path) ->
                 continue
             tensor = file.get_tensor(name)
             before += tensor.size
+            if name == embedding and len(tensor) <= kept.max():
+                raise UserError(
+                    f"{weights} has {len(tensor)} rows, too few for the tokenizer; give the "
+                    "weights that it belongs to"
+                )
             tensors[name] = np.ascontiguousarray(tensor[kept]) if name == embedding else tensor
-    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
-    config |= {"vocab_size": len(kept), "architectures": ["T5EncoderModel"]}
-    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    return before, sum(tensor.size for tensor in tensors.values())
+    return before, tensors
 
 
 def prune(
@@ -232,7 +255,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_argument("--tokenizer", required=True, help="'bytes', a folder or a hub name")
         command.add_argument("--download", action="store_true", help="fetch a hub name if needed")
         command.add_argument("file", type=Path, help="UTF-8 text, one prompt a line")
-    cut.add_argument("--weights", type=Path, help="folder with config.json and model.safetensors")
+    cut.add_argument(
+        "--weights",
+        type=Path,
+        help="folder with config.json and model.safetensors, to be pruned too; the models trained "
+        "here cannot take the result as their text encoder",
+    )
     cut.add_argument("--out", type=Path, required=True, help="new folder for what is kept")
     args = parser.parse_args(argv)
 

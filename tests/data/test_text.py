@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
+import subprocess
+import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import sentencepiece
@@ -16,6 +18,7 @@ from otuken_jax.data import vocabulary
 from otuken_jax.data.text import ByteTokenizer, load_tokenizer, normalize
 from otuken_jax.errors import UserError
 from otuken_jax.models.t5 import T5Config, T5Encoder
+from otuken_jax.models.weights import load_weights
 from porting.convert import convert
 from porting.t5 import NETWORKS, make_torch
 
@@ -131,9 +134,20 @@ def test_a_missing_tokenizer_is_one_clear_line(name):
         load_tokenizer(name)
 
 
-def test_an_unreadable_tokenizer_is_one_clear_line(tmp_path):
-    (tmp_path / "spiece.model").write_bytes(b"not a model")
-    with pytest.raises(UserError, match=r"spiece\.model"):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("spiece.model", "not a model"),
+        ("tokenizer.json", "{"),
+        ("tokenizer.json", "{}"),  # transformers: KeyError
+        ("tokenizer.json", "[1]"),  # transformers: TypeError
+        ("tokenizer.json", '{"added_tokens": [], "model": {"type": "Silly"}}'),  # Exception itself
+    ],
+)
+def test_an_unreadable_tokenizer_is_one_clear_line(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    with pytest.raises(UserError, match=r"no readable tokenizer .*spiece\.model"):
         load_tokenizer(str(tmp_path))
 
 
@@ -162,41 +176,74 @@ def test_report_command(english, tmp_path, capsys):
         vocabulary.main(["report", "--tokenizer", "bytes", str(file)])
 
 
-@pytest.mark.slow
-def test_pruned_encoder_gives_the_same_bits(turkish):
-    kept_texts = CORPUS[:2]
-    pruned, kept = vocabulary.prune_tokenizer(turkish, kept_texts)
-    assert pruned.vocab_size == len(kept) < turkish.vocab_size
-    config = T5Config(turkish.vocab_size + 12, 16, 4, 24, 1, 2, per_layer_bias=True)
-    encoder = T5Encoder(config, rngs=nnx.Rngs(0))
-    old, new = turkish.tokenize(kept_texts, 48), pruned.tokenize(kept_texts, 48)
-    assert not np.array_equal(old.ids, new.ids)
-    expected = jax.jit(encoder.__call__)(jnp.asarray(old.ids), jnp.asarray(old.mask))
-    encoder.embedding = nnx.Param(encoder.embedding[...][kept])
-    got = jax.jit(encoder.__call__)(jnp.asarray(new.ids), jnp.asarray(new.mask))
-    np.testing.assert_array_equal(got, expected)
-    # A word that the kept texts do not hold is still spelled, not lost.
-    assert pruned.unk_id not in pruned.encode("zümrüt")
+def test_the_module_runs_as_a_command(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("kırmızı vazo\n", encoding="utf-8")
+    command = ["-m", "otuken_jax.data.text", "report", "--tokenizer", "bytes", str(file)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("tokenizer: bytes, 384 pieces\nprompts: 1, 16.0 tokens")
+    file.unlink()
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: cannot read {file}: No such file or directory\n"
 
 
-@pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
-def test_prune_command_writes_tokenizer_and_weights(turkish, tmp_path, capsys, model_type):
-    """And what it writes ports: the same parameters, of the embedding the kept rows."""
-    file, source, out = tmp_path / "prompts.txt", tmp_path / "published", tmp_path / "pruned"
-    file.write_text("\n".join(CORPUS[:2]), encoding="utf-8")
-    source.mkdir()
-    rows = turkish.vocab_size + 12  # published tables have more rows than the tokenizer has pieces
+def publish(turkish, folder, model_type):
+    """Weights of a tiny encoder as published: decoder, tied copies, more rows than pieces."""
+    folder.mkdir()
+    rows = turkish.vocab_size + 12
     module = make_torch(T5Config(rows, 4, 2, 6, 1, 2, per_layer_bias=model_type == "umt5"))
     tensors = {name: w.numpy() for name, w in module.state_dict().items()}
     table = tensors["shared.weight"]
     extra = {"lm_head.weight": table.copy(), "decoder.x": np.ones((4, 4), np.float32)}
     tensors["encoder.embed_tokens.weight"] = table.copy()
-    save_file(tensors | extra, source / "model.safetensors")
+    save_file(tensors | extra, folder / "model.safetensors")
     config = module.config.to_dict() | {"model_type": model_type}
-    (source / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
+    return tensors
 
-    command = ["prune", "--tokenizer", turkish.name, "--weights", str(source), str(file)]
-    vocabulary.main([*command, "--out", str(out)])
+
+def prune_command(turkish, folder, source, out):
+    """The command line that keeps what two prompts use."""
+    file = folder / "prompts.txt"
+    file.write_text("\n".join(CORPUS[:2]), encoding="utf-8")
+    weights = ["--weights", str(source), "--out", str(out)]
+    return ["prune", "--tokenizer", turkish.name, str(file), *weights]
+
+
+def test_a_pruned_encoder_gives_the_same_bits(turkish, tmp_path):
+    """Both converted from what lies on the disk; the whole one reads the kept ids' old numbers."""
+    source, out = tmp_path / "published", tmp_path / "pruned"
+    publish(turkish, source, "umt5")
+    vocabulary.main(prune_command(turkish, tmp_path, source, out))
+    outputs, ids = [], []
+    for folder, tokenizer in ((source, turkish), (out, load_tokenizer(str(out)))):
+        card, _ = convert(NETWORKS["t5"], str(folder), folder / "ported")
+        encoder = nnx.eval_shape(lambda c=card: T5Encoder(T5Config(**c.config), rngs=nnx.Rngs(0)))
+        load_weights(encoder, folder / "ported", network="t5")
+        batch = tokenizer.tokenize(CORPUS[:2], 48)
+        graphdef, state = nnx.split(encoder)
+        run = jax.jit(lambda state, *x, g=graphdef: nnx.merge(g, state)(*x))
+        outputs.append(np.asarray(run(state, batch.ids, batch.mask)))
+        ids.append(batch.ids)
+    assert not np.array_equal(*ids)
+    assert np.abs(outputs[0]).max() > 0.1
+    np.testing.assert_array_equal(*outputs)
+    # A word that the kept texts do not hold is still spelled, not lost.
+    assert tokenizer.vocab_size < turkish.vocab_size
+    assert tokenizer.unk_id not in tokenizer.encode("zümrüt")
+
+
+@pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
+def test_prune_command_writes_tokenizer_and_weights(turkish, tmp_path, capsys, model_type):
+    """And what it writes ports: the same parameters, of the embedding the kept rows."""
+    source, out = tmp_path / "published", tmp_path / "pruned"
+    tensors = publish(turkish, source, model_type)
+    table = tensors["shared.weight"]
+    rows = len(table)
+    command = prune_command(turkish, tmp_path, source, out)
+    vocabulary.main(command)
     kept = np.load(out / "kept_ids.npy")
     written = load_file(out / "model.safetensors")
     assert set(written) == set(tensors) - {"encoder.embed_tokens.weight"}
@@ -218,13 +265,35 @@ def test_prune_command_writes_tokenizer_and_weights(turkish, tmp_path, capsys, m
             turkish.tokenize([text], 64).ids[0].tolist()
         ]
     with pytest.raises(UserError, match="already exists"):
-        vocabulary.main([*command, "--out", str(out)])
+        vocabulary.main(command)
 
 
-def test_prune_leaves_nothing_behind_when_it_fails(turkish, tmp_path):
-    file = tmp_path / "prompts.txt"
-    file.write_text(CORPUS[0], encoding="utf-8")
-    command = ["prune", "--tokenizer", turkish.name, "--weights", str(tmp_path), str(file)]
-    with pytest.raises(UserError, match=r"model\.safetensors"):
-        vocabulary.main([*command, "--out", str(tmp_path / "out")])
-    assert list(tmp_path.iterdir()) == [file]
+def cut(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
+
+
+def few_rows(folder):
+    save_file({"shared.weight": np.ones((5, 4), np.float32)}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "lacks model.safetensors"),
+        (cut, "model.safetensors is damaged (Error while deserializing"),
+        (few_rows, "has 5 rows, too few for the tokenizer"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json is damaged ("),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json is damaged ("),
+    ],
+    ids=["no weights", "cut", "few rows", "no JSON", "a list"],
+)
+def test_prune_leaves_nothing_behind_when_it_fails(turkish, tmp_path, damage, message):
+    source = tmp_path / "published"
+    publish(turkish, source, "mt5")
+    damage(source)
+    command = prune_command(turkish, tmp_path, source, tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=re.escape(message)):
+        vocabulary.main(command)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ from flax import nnx
 from golden_files import jit, load, manifest, state_dict
 
 from otuken_jax import diffusion as D
-from otuken_jax import point_generation
+from otuken_jax import point_generation, point_sampler
 from otuken_jax.models import point_e
 from otuken_jax.point_clouds import split_cloud
 from otuken_jax.point_sampler import (
@@ -146,7 +146,7 @@ def test_karras_sigmas_and_their_timesteps():
         n, low, high, rho = (float(part.lstrip("nmixarho")) for part in case.split("_"))
         sigmas = D.karras_sigmas(int(n), low, high, rho)
         assert sigmas.dtype == np.float32
-        np.testing.assert_allclose(sigmas, g[case + "__sigmas"], rtol=1e-5)
+        np.testing.assert_allclose(sigmas, g[case + "__sigmas"], rtol=1e-5)  # measured: 1.6e-6
         for schedule in ("cosine", "linear"):
             table = D.GaussianDiffusion.create(schedule).alphas_cumprod
             steps = [D.sigma_to_timestep(sigma, table) for sigma in sigmas[:-1]]
@@ -413,5 +413,5 @@ def test_sampler_compiles_each_stage_once(two_stages):
     compiled = []
     for seed in range(3):
         two_stages(jax.random.key(seed), 3, [embedding * (seed + 1), None])
-        compiled.append([stage._cache_size() for stage in two_stages._stages])
+        compiled.append(point_sampler._sample_stage_from_keys._cache_size())
     assert compiled[0] == compiled[1] == compiled[2]

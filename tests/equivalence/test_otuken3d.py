@@ -252,7 +252,8 @@ def test_values_of_mixed_styles():
         (scale_global(a, null, 1.4), torch_style.scale_global(x, z, 1.4)),
     ):
         for ours, theirs in zip((got.layers, got.ornament), want, strict=True):
-            assert_same(np.asarray(ours), theirs.numpy(), 1e-6)  # measured: equal
+            # Measured: equal. A fused multiply-add elsewhere is a float32 step or two.
+            assert_same(np.asarray(ours), theirs.numpy(), 2.5e-7)
         check_values((latent, tokens, got, pose), 0.6)
 
 
@@ -463,7 +464,7 @@ def test_the_whole_model_and_mistakes_that_shapes_do_not_show(mutation):
     different = 0
     for name, w in want.items():
         try:
-            assert_same(np.asarray(got[name]), w)
+            assert_same(np.asarray(got[name]), w, 3e-6)  # measured: 3.4e-7
         except AssertionError:
             different += 1
     assert (different > 0) == (mutation is not None)

@@ -443,7 +443,8 @@ def test_encoder_takes_points_in_any_order():
     order = np.random.default_rng(0).permutation(37)
     tokens = forward(encoder, points)
     assert tokens.shape == (2, 37, 32)
-    np.testing.assert_allclose(forward(encoder, points[:, order]), tokens[:, order], atol=1e-5)
+    got = forward(encoder, points[:, order])
+    np.testing.assert_allclose(got, tokens[:, order], rtol=0, atol=1e-5)  # measured: 1.1e-6
 
 
 def test_initialisation_is_the_published_one():

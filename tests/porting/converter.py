@@ -8,11 +8,15 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from otuken_jax.errors import run_command
 from otuken_jax.models.clip import CLIPConfig
+from porting.__main__ import main
 from porting.clip import make_torch as make_torch_clip
 from porting.t5 import t5_config
 from porting.verify import draw_weights
 
+TOKENS = "text_model.embeddings.token_embedding.weight"  # of CLIP
+INDEX_FILE = "model.safetensors.index.json"
 # Head widths of 64, so that a CLIP file needs no config.json.
 TINY_CLIP = CLIPConfig(
     projection_dim=8,
@@ -29,6 +33,11 @@ TINY_CLIP = CLIPConfig(
     vision_layers=1,
     vision_heads=1,
 )
+
+
+def run(*argv):
+    """The command line in process: its exit status."""
+    return run_command(lambda: main([str(arg) for arg in argv]))
 
 
 @functools.cache
@@ -62,11 +71,30 @@ def write_t5(folder, tensors=None, *, name="model.safetensors"):
     return folder
 
 
+def shard(folder):
+    """Splits a folder's file in two with an index, as the hub stores large models."""
+    tensors = t5_tensors()
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for i, names in enumerate((list(tensors)[::2], list(tensors)[1::2])):
+        file = f"model-{i + 1:05}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    index = folder / INDEX_FILE
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
+
+
 @functools.cache
 def clip_tensors():
     module = make_torch_clip(TINY_CLIP)
     draw_weights(module)
     return {name: w.clone() for name, w in module.state_dict().items()}
+
+
+def write_clip(file):
+    torch.save(clip_tensors(), file)
+    return file
 
 
 def listing(folder):

@@ -9,13 +9,12 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from converter import clip_tensors, listing, write_t5
+from converter import clip_tensors, listing, run, shard, write_t5
 from web_server import Page, Server
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import UserError
 from otuken_jax.models.weights import read_card
 from porting import download as downloads
-from porting.__main__ import main
 from porting.download import HUB_FILES, cache_folder, download
 from porting.registry import NETWORKS
 
@@ -148,10 +147,6 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
         download(f"{server.url}/w.pt")
 
 
-def run(*argv):
-    return run_command(lambda: main([str(arg) for arg in argv]))
-
-
 def test_converting_a_published_name(server, tmp_path, monkeypatch, capsys):
     torch.save(clip_tensors(), tmp_path / "w.pt")
     server.pages["/w.pt"] = Page((tmp_path / "w.pt").read_bytes(), breaks=[5_000])
@@ -235,6 +230,32 @@ def test_hub_repository(hub, tmp_path, monkeypatch, capsys):
     hub.add_repository("someone/tiny-t5", other)
     assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out3") == 2
     assert "someone/tiny-t5/config.json has SHA-256" in capsys.readouterr().err
+
+
+def test_a_hub_repository_in_shards(hub, tmp_path):
+    folder = write_t5(tmp_path / "source")
+    shard(folder)
+    files = {name: (folder / name).read_bytes() for name in listing(folder)}
+    hub.add_repository("someone/tiny-t5", files | {"model-extra.safetensors": b"x"})
+    assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 0
+    fetched = {path.split("/")[-1] for _, path, _, _ in hub.log if "/resolve/" in path}
+    assert fetched == set(files)
+    assert sum(name.startswith("model-") for name in fetched) == 2
+    assert set(read_card(tmp_path / "out").source_sha256) == set(files)
+
+
+def test_a_transfer_that_fails_in_the_hubs_own_way(hub, tmp_path, capsys, monkeypatch):
+    """hf_xet knows no other exception."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("Data processing error: CAS service error\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    assert run("t5", "someone/tiny-t5", "--out", tmp_path / "out") == 2
+    assert capsys.readouterr().err == (
+        "error: someone/tiny-t5 cannot be fetched from the Hugging Face hub: "
+        "Data processing error: CAS service error; the same command resumes\n"
+    )
 
 
 def test_a_hub_download_that_breaks_off(hub, tmp_path, capsys, monkeypatch):

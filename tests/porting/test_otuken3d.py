@@ -1,34 +1,44 @@
 """A trained checkpoint to PyTorch names and back."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 import torch
-from converter import listing
+from converter import listing, run
 from flax import nnx
+from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from tiny_models import TINY, drawn, write_workdir
 
-from otuken_jax.errors import UserError, run_command
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig
 from otuken_jax.models.parameters import split_model
+from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from otuken_jax.training.checkpoints import load_model
-from porting.__main__ import main
 from porting.otuken3d import make_inputs, make_torch
 from porting.registry import NETWORKS
 from porting.rules import PortError, plan, target_shapes
 
 
-def run(*argv):
-    """The command line in process: its exit status."""
-    return run_command(lambda: main([str(arg) for arg in argv]))
-
-
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_workdir(tmp_path_factory.mktemp("trained"), drawn(TINY, 8))
+    """A training with frozen encoders, whose checkpoint names them and holds the rest."""
+    root, model = tmp_path_factory.mktemp("trained"), drawn(TINY, 8)
+    for part, network, prefix in (
+        ("text_encoder", "t5", ""),
+        ("point_encoder", "point-e/sdf", "encoder/"),
+    ):
+        (root / part).mkdir()
+        flat = nnx.to_flat_state(nnx.state(getattr(model, part)))
+        arrays = {prefix + "/".join(map(str, p)): np.asarray(x.get_value()) for p, x in flat}
+        save_file(arrays, root / part / WEIGHTS_FILE)
+        card = Card(network, {}, "made up", {}, f"sha of {part}", "float32", 0, [], 1)
+        (root / part / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))
+        model.load_pretrained(part, str(root / part))
+    return write_workdir(root, model)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,21 @@ def test_porting_back_is_bit_identical_and_reads_as_a_checkpoint(workdir, export
     assert run("export", tmp_path / "back", "--out", tmp_path / "again") == 0
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes()
+
+
+def test_the_export_holds_the_frozen_encoders(workdir, exported):
+    """Two of the tensors that the checkpoint only names; the test above compares all."""
+    saved = (workdir / "checkpoints" / "1" / "model" / "_METADATA").read_text()
+    assert "decoder." in saved
+    assert "text_encoder." not in saved
+    assert "point_encoder." not in saved
+    tensors = load_file(exported / "model.safetensors")
+    text, point = (
+        load_file(workdir / part / WEIGHTS_FILE) for part in ("text_encoder", "point_encoder")
+    )
+    assert torch.equal(tensors["text_encoder.shared.weight"], text["embedding"])
+    projection = tensors["point_encoder.encoder_input_proj.weight"].T
+    assert torch.equal(projection, point["encoder/input_proj/kernel"])
 
 
 def test_an_export_without_its_config_is_refused(exported, tmp_path, capsys):

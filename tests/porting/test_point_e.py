@@ -2,26 +2,29 @@
 
 import pytest
 import torch
+from converter import run
 from flax import nnx
 from golden_files import manifest
 from safetensors import safe_open
 
-from otuken_jax.errors import run_command
 from otuken_jax.models.weights import read_card
-from porting.__main__ import main
 from porting.registry import NETWORKS
 from porting.rules import PortError, plan, target_shapes
-
-
-def run(*argv):
-    """The command line in process: its exit status."""
-    return run_command(lambda: main([str(arg) for arg in argv]))
 
 
 @pytest.mark.parametrize(
     ("source", "network", "message", "parts"),
     [
-        ("base300M", "base40M", "input_proj.weight: {}", ["width 1024, but this network has 512"]),
+        (
+            "base300M",
+            "base40M",
+            "source {}",
+            [
+                "input_proj.weight: input_proj/kernel is [6, 512] but this gives [6, 1024]",
+                "ln_post.bias: norm_post/bias is [512] but this gives [1024]",
+                "backbone.resblocks.23.ln_2.bias: the model has no parameter",
+            ],
+        ),
         (
             "base40M",
             "base40M-uncond",
@@ -56,6 +59,19 @@ def test_the_file_of_another_point_e_network(source, network, message, parts):
         fit()
     for part in parts:
         assert message.format(part) in str(error.value)
+
+
+def test_a_file_that_bears_another_networks_name(tmp_path, capsys):
+    """Names and shapes are those of the network that is asked for; only the file's name tells."""
+    file = tmp_path / "base_40m_imagevec.pt"
+    torch.save({}, file)
+    for source in (file, tmp_path):
+        assert run("point-e/base40M-textvec", source, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert f"{file} bears the published name of point-e/base40M-imagevec" in error
+        assert error.count("\n") == 1
+    assert run("point-e/base40M-imagevec", file, "--out", tmp_path / "out") == 2
+    assert "not a diffusion model of Point-E" in capsys.readouterr().err  # its name is fine
 
 
 def test_point_e_from_its_published_format_and_back(tmp_path):

@@ -60,7 +60,7 @@ def tetrahedra(size: int = 8) -> dict:
 @pytest.mark.slow
 def test_usage_of_the_original_system(tiny_config, tmp_path):
     model = Otuken3DModel(voxel_size=16, config=tiny_config)
-    model.gradient_checkpointing_enable()  # first, so that the programs of `train` are these, cached
+    model.gradient_checkpointing_enable()  # first, so that `train` finds its programs compiled
     # What is outside in training is inside in validation: the better the one, the worse the other.
     inside_out = [batch | {"field": -batch["field"]} for batch in sphere_loader(1)]
     trainer = sphere_trainer(model, val_loader=inside_out, workdir=tmp_path, fade_fraction=0.5)
