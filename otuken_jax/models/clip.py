@@ -13,6 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 from PIL import Image
 
+from otuken_jax.models.attention import attention
+
 PIXEL_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 PIXEL_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
@@ -92,7 +94,7 @@ class CLIPBlock(nnx.Module):
             project(y).reshape(*y.shape[:2], self.num_heads, -1)
             for project in (self.query, self.key, self.value)
         )
-        y = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
+        y = attention(q, k, v, is_causal=self.causal)
         x = x + self.out(y.reshape(*y.shape[:2], -1))
         y = self.up(self.mlp_norm(x))
         return x + self.down(y * jax.nn.sigmoid(1.702 * y))

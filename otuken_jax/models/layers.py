@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from otuken_jax.conventions import voxel_centers
+from otuken_jax.models.attention import attention
 
 EPSILON = 1e-5
 ANGULAR_HARMONICS = 8  # ornaments repeat 3 to 8 times around a host
@@ -27,10 +28,6 @@ class MLP(nnx.Module):
         return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
 
 
-# Here and in T5, CLIP and Point-E, attention names no `implementation`, for which JAX takes XLA's,
-# on GPUs too. cuDNN's fused kernel takes bfloat16 or float16 alone, needs even lengths where a mask
-# or a bias is trained with, and looks for a GPU while it is traced, so that a step lowered for CUDA
-# on another machine cannot hold it. It was never compared with XLA's on a GPU.
 class CrossAttention(nnx.Module):
     """softmax(q k^T / sqrt(d)) v with a key mask; queries and keys may differ in width."""
 
@@ -47,7 +44,7 @@ class CrossAttention(nnx.Module):
         self, x: Float[Array, "b q d"], context: Float[Array, "b k c"], mask: Bool[Array, "b k"]
     ) -> Float[Array, "b q d"]:
         split = lambda y: y.reshape(*y.shape[:2], self.num_heads, -1)  # noqa: E731
-        y = jax.nn.dot_product_attention(
+        y = attention(
             split(self.query(x)),
             split(self.key(context)),
             split(self.value(context)),

@@ -14,6 +14,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Real
 
+from otuken_jax.models.attention import attention
+
 CHANNEL_SCALES = (2.0, 2.0, 2.0, 0.007843137255, 0.007843137255, 0.007843137255)
 CHANNEL_BIASES = (0.0, 0.0, 0.0, -1.0, -1.0, -1.0)
 CHANNELS = len(CHANNEL_SCALES)  # x, y, z, red, green, blue
@@ -139,7 +141,7 @@ class SelfAttention(nnx.Module):
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         qkv = self.qkv(x).reshape(*x.shape[:2], self.heads, -1)
         q, k, v = jnp.split(qkv, 3, axis=-1)
-        return self.proj(jax.nn.dot_product_attention(q, k, v).reshape(x.shape))
+        return self.proj(attention(q, k, v).reshape(x.shape))
 
 
 class CrossAttention(nnx.Module):
@@ -155,7 +157,7 @@ class CrossAttention(nnx.Module):
         q = self.q(x).reshape(*x.shape[:2], self.heads, -1)
         kv = self.kv(data).reshape(*data.shape[:2], self.heads, -1)
         k, v = jnp.split(kv, 2, axis=-1)
-        return self.proj(jax.nn.dot_product_attention(q, k, v).reshape(x.shape))
+        return self.proj(attention(q, k, v).reshape(x.shape))
 
 
 class Block(nnx.Module):

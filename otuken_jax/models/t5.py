@@ -15,6 +15,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from otuken_jax.models.attention import attention
+
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
@@ -149,7 +151,7 @@ class T5Block(nnx.Module):
             project(y).reshape(*y.shape[:2], self.num_heads, -1)
             for project in (self.query, self.key, self.value)
         )
-        y = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask, scale=1.0)
+        y = attention(q, k, v, bias=bias, mask=mask, scale=1.0)
         x = x + self._drop(self.out(y.reshape(*y.shape[:2], -1)), rngs)
         y = self.mlp_norm(x)
         if self.gated:
