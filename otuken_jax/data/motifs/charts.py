@@ -24,7 +24,7 @@ class Chart:
     v: Field
     height: Field  # above the ornamented face, about in domain units
     zone: Field  # 0..1: how far an ornament belongs here, without the shell of `band`
-    across: Field | None = None  # u not wrapped: -1..1 in the one cell that looks to +x
+    across: Field | None = None  # u not wrapped: -1..1 in the middle cell, or the one to +x
     through: Field | None = None  # the zone at any depth below the face; None: no piercing
 
 
@@ -78,8 +78,7 @@ def row_chart(
     u = np.mod(along * repeats + repeats, 2) - 1
     v = np.clip(up / np.float32(half[1]), -1, 1)
     zone, through = _fade(np.maximum(np.abs(along), np.abs(v)), height)
-    middle = along * repeats + (repeats + 1) % 2  # of an even row, the cell left of the middle
-    return Chart(u, v, height, zone, middle, through)
+    return Chart(u, v, height, zone, along * repeats, through)
 
 
 def masked(chart: Chart, keep: Field) -> Chart:
