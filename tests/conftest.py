@@ -19,6 +19,8 @@ def pytest_configure(config):
 
     They stay in pytest's cache: `pytest --cache-clear` compiles anew.
     """
+    if not config.pluginmanager.has_plugin("cacheprovider"):
+        return
     directory = str(config.cache.mkdir("xla"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = directory  # of processes that tests start
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
