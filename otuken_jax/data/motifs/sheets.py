@@ -14,7 +14,7 @@ from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import solid_mesh
 from otuken_jax.data.motifs.styles import STYLES
-from otuken_jax.data.motifs.table import styles_of
+from otuken_jax.data.motifs.table import HOST_ONLY, NEVER, styles_of
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.mesh_io import write_atomic
 from otuken_jax.geometry.render import contact_sheet, render_mesh, save_png
@@ -130,6 +130,17 @@ def _table_of_uses() -> str:
         used = {motif for _, motif in pairs}
         motifs = ", ".join(motif.name for key, motif in MOTIFS.items() if key in used)
         lines.append(f"| {style.name} | {style.english} | {hosts} | {motifs} |")
+    lines.append("\nYan yana gelmeyenler / Never together:\n")
+    lines.append("| objeler / hosts | motifler / motifs | neden | why |\n|---|---|---|---|")
+    for hosts, motifs, why, neden in NEVER:
+        barred = [
+            ", ".join(registry[name].name for name in names.split())
+            for names, registry in ((hosts, HOSTS), (motifs, MOTIFS))
+        ]
+        lines.append(f"| {' | '.join(barred)} | {neden} | {why} |")
+    for host, motifs in HOST_ONLY.items():
+        only = ", ".join(MOTIFS[name].name for name in motifs)
+        lines.append(f"\n{HOSTS[host].name}: yalnız {only} / {HOSTS[host].english}: {only} only.")
     kinds = [("uygulama", "technique", TECHNIQUES), ("düzen", "layout", LAYOUTS)]
     for turkish, english, registry in kinds:
         lines.append(f"\n| ad | {turkish} | {english} |\n|---|---|---|")

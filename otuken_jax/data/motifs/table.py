@@ -60,25 +60,38 @@ STYLE_MOTIFS = {
     "tarak bukagi sandik cengel ejder im baklava suyolu meandr muhur yildiz8 carkifelek",
 }
 HOST_ONLY = {"nazarboncuk": ("goz",)}  # hosts that carry nothing else
-# Pairs that no style makes, though it has both: hosts, motifs, and why.
+# Pairs that no style makes, though it has both: hosts, motifs, and why, in both languages.
 NEVER = (
     (
         "mihrap minare kubbe kandil rahle sanduka",
         "aslan geyik balik bozkurt kecitamga ciftkartal ejder",
         "no living beings where people pray, nor beside the Book and the dead",
+        "ibadet edilen yerde, Kitap'ın ve ölünün yanında canlı resmi olmaz",
     ),
     (
         "cini kase samdan buhurdan kandil ibrik rahle sanduka migfer",
         "mukarnas",
         "its tiers carry a vault, a cornice or a capital",
+        "sıraları tonoz, saçak ya da sütun başlığı taşır",
     ),
     (
         "cini kase kandil rahle mezartasi sanduka",
         "turkucgen",
         "the belt stands between a square room and its dome",
+        "bu kuşak kare odayla kubbesi arasında durur",
     ),
-    ("minare kubbe mihrap mezartasi", "tugra", "the sultan signs for this world"),
-    ("kase tabak surahi migfer samdan ibrik", "sebeke", "a grille lets light or air through"),
+    (
+        "minare kubbe mihrap mezartasi",
+        "tugra",
+        "the sultan signs for this world",
+        "sultan tuğrasını dünya işleri için çeker",
+    ),
+    (
+        "kase tabak surahi migfer samdan ibrik",
+        "sebeke",
+        "a grille lets light or air through",
+        "kafes ışık ya da hava geçirir",
+    ),
 )
 STONES = ("balbal", "tasbaba", "bengutas", "kocmezar", "ahlat", "mezartasi")  # never painted alone
 PIERCED_HOSTS = ("cini", "kandil", "buhurdan")  # thin enough to cut through
@@ -119,7 +132,9 @@ def allowed(host: str, motif: str, style: str) -> bool:
         host in STYLE_HOSTS[style].split()
         and motif in STYLE_MOTIFS[style].split()
         and motif in HOST_ONLY.get(host, (motif,))
-        and not any(host in hosts.split() and motif in motifs.split() for hosts, motifs, _ in NEVER)
+        and not any(
+            host in hosts.split() and motif in motifs.split() for hosts, motifs, *_ in NEVER
+        )
     )
 
 
