@@ -5,11 +5,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_opening
+from scipy.ndimage import binary_fill_holes, binary_opening, center_of_mass
 from skimage.measure import label
 
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
+from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES, lay_out
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe, hold_out, sample_recipes
@@ -54,8 +54,8 @@ def test_the_table_is_about_the_library():
     assert allowed("tackapi", "ciftkartal", "selcuklu")  # as in Divriği
     used = [p for p in product(HOSTS, MOTIFS) if styles_of(*p)]
     assert [set(names) for names in zip(*used, strict=True)] == [set(HOSTS), set(MOTIFS)]
-    for hosts, motifs, reason in NEVER:
-        assert reason
+    for hosts, motifs, *reasons in NEVER:
+        assert all(reasons)
         assert set(hosts.split()) <= set(HOSTS)
         assert set(motifs.split()) <= set(MOTIFS)
 
@@ -122,6 +122,35 @@ def test_every_layout_is_seen_on_every_host(host):
         recipe = Recipe(host, motif, styles_of(host, motif)[0], 0, (1, 1, 1), 0, None, layout)
         fields = build_fields(recipe, 32)
         assert (fields.band > 0.5).sum() > 60, layout
+
+
+@pytest.mark.parametrize("form", [(0, 0, 0), (1, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize(("host", "motif"), [("kandil", "lale"), ("buhurdan", "hilal")])
+def test_what_is_pierced_is_hollow(host, motif, form):
+    """Measured: at most 0.23 of the core is filled over all motifs; of the plain host 0.9 is."""
+    style = styles_of(host, motif)[0]
+    pierced = build_fields(Recipe(host, motif, style, 0, form, 0, "pierced"), 40, coarsest=32)
+    plain = build_fields(Recipe(host, motif, style, 0, form, 0), 40, coarsest=32)
+    levels = np.flatnonzero((pierced.band > 0.5).any(axis=(0, 1)))
+    level = round(levels.mean())
+    axis = center_of_mass(binary_fill_holes(plain.sdf[:, :, level] < 0))
+    core = np.hypot(*(np.indices((40, 40)) - np.reshape(axis, (2, 1, 1)))) < 3
+    filled = [(f.sdf[:, :, level - 3 : level + 4] < 0)[core].mean() for f in (pierced, plain)]
+    assert filled[0] < 0.3
+    assert filled[0] < filled[1] / 2
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_half_of_a_medallion_is_hidden(host):
+    """In none of the extreme forms. Least: 0.42, where a riton's head joins its trunk."""
+    points = grid_points(32).reshape(-1, 3).astype(np.float32)
+    for form in [(1, 1, 1), *product((0, 2), repeat=3)]:
+        recipe = Recipe(host, "lale", "iznik", 0, form, 0, None, "medallion")
+        chart = lay_out(Shape(recipe, 32).host(points).chart, "medallion")
+        face = np.maximum(np.abs(chart.u), np.abs(chart.v)) < 0.8
+        face &= np.abs(chart.height) < 0.06
+        for half in (chart.u < 0, chart.u > 0, chart.v < 0, chart.v > 0):
+            assert (chart.zone[face & half] > 0.5).mean() > 0.35, form
 
 
 def test_colour_alone_changes_no_shape_but_shows():

@@ -8,7 +8,7 @@ from scipy.ndimage import label
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
-from otuken_jax.data.motifs.applications import PIERCING_DEPTH, lay_out
+from otuken_jax.data.motifs.applications import PIERCED_WALL, PIERCING_DEPTH, lay_out
 from otuken_jax.data.motifs.charts import Chart, Parts
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
@@ -67,6 +67,7 @@ class Shape:
         build = HOSTS[recipe.host].build
         thickness = THINNEST_VOXELS * voxel_size(coarsest) / SMALLEST_SCALE
         self.surface = build(*form_values(recipe), thickness)
+        self.wall = np.float32(max(PIERCED_WALL, 1.15 * thickness))
         self.recipe = recipe
         self.style = STYLES[recipe.style] if recipe.style else None
         self.relief = relief_of(recipe)
@@ -90,6 +91,8 @@ class Shape:
         chart = lay_out(p.chart, self.recipe.layout)
         profile, field = np.zeros_like(p.body), np.ones_like(p.body)
         host_sdf = self._join(p.body, p)
+        if self.pierced:  # hollow, so that there is something to see through
+            host_sdf = np.maximum(host_sdf, -host_sdf - self.wall)
         if not self.recipe.motif:
             return Samples(host_sdf, host_sdf, p.body, chart, profile, field < 0)
         zone = chart.through if self.pierced else chart.zone
@@ -154,10 +157,15 @@ def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> Shap
 
 
 def _without_crumbs(sdf: Float[np.ndarray, "r r r"]) -> Float[np.ndarray, "r r r"]:
-    """The largest part alone: where cuts run out thinly, voxels of the wall stand by themselves."""
+    """The largest part alone, without sealed hollows.
+
+    Where cuts run out thinly, voxels of the wall stand by themselves, and of the hollow.
+    """
     part, _ = label(sdf < 0)
     largest = np.bincount(part[part > 0]).argmax()
-    return np.where((part > 0) & (part != largest), np.abs(sdf), sdf)
+    sdf = np.where((part > 0) & (part != largest), np.abs(sdf), sdf)
+    free, _ = label(sdf >= 0)
+    return np.where((free > 0) & (free != free[0, 0, 0]), -np.abs(sdf), sdf)
 
 
 def band_region(
