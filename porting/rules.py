@@ -122,7 +122,7 @@ class Network:
     run_model: Callable[[Any, dict[str, np.ndarray]], dict[str, Any]]
     run_torch: Callable[[Any, dict[str, Any]], dict[str, Any]]
     # Of --verify, relative to the largest output: ten times what README.md has measured, as other
-    # CPUs add in another order
+    # CPUs add in another order, but never above 1e-5
     tolerance: float
     # Published sizes by name: `export` learns the config's class here, `table` measures them all
     configs: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -112,7 +112,7 @@ NETWORKS = {
         make_inputs=make_inputs,
         run_model=run_model,
         run_torch=run_torch,
-        tolerance=2e-5,
+        tolerance=1e-5,
         configs=T5_CONFIGS,
         hub=True,
     )

@@ -15,6 +15,9 @@ from otuken_jax.models.point_e import PointDiffusionConfig, PointDiffusionTransf
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from otuken_jax.point_sampler import StageConfig
 
+# Part of our model: the network that it comes from, and where it lies in that one's tensors.
+ENCODERS = {"text_encoder": ("t5", ""), "point_encoder": ("point-e/sdf", "encoder/")}
+
 CLIP_TINY = CLIPConfig(
     projection_dim=12,
     vocab_size=30,
@@ -75,3 +78,14 @@ def write_weights(root: Path) -> Path:
     vocabulary = {name: i for i, name in enumerate(names)}
     CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(root / "clip")
     return root
+
+
+def write_encoders(root: Path, model: nnx.Module) -> None:
+    """Both encoders of a model as the converter writes them, in folders named for the part."""
+    for part, (network, prefix) in ENCODERS.items():
+        (root / part).mkdir()
+        flat = nnx.to_flat_state(nnx.state(getattr(model, part)))
+        arrays = {prefix + "/".join(map(str, p)): np.asarray(x.get_value()) for p, x in flat}
+        save_file(arrays, root / part / WEIGHTS_FILE)
+        card = Card(network, {}, "made up", {}, f"sha of {part}", "float32", 0, [], 1)
+        (root / part / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))

@@ -140,9 +140,22 @@ def test_what_is_pierced_is_hollow(host, motif, form):
     assert filled[0] < filled[1] / 2
 
 
+# Of half a medallion, the share in sight in the worst form, a little rounded down: legs, feet, a
+# lamp's loops or the edge of the face take the rest.
+IN_SIGHT = {
+    "kandil": 0.68,
+    "semaver": 0.55,
+    "tug": 0.74,
+    "ritonhitit": 0.4,
+    "rahle": 0.6,
+    "kemertokasi": 0.63,
+    "kilim": 0.48,
+}
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_no_half_of_a_medallion_is_hidden(host):
-    """In none of the extreme forms. Least: 0.42, where a riton's head joins its trunk."""
+    """In none of the extreme forms."""
     points = grid_points(32).reshape(-1, 3).astype(np.float32)
     for form in [(1, 1, 1), *product((0, 2), repeat=3)]:
         recipe = Recipe(host, "lale", "iznik", 0, form, 0, None, "medallion")
@@ -150,7 +163,7 @@ def test_no_half_of_a_medallion_is_hidden(host):
         face = np.maximum(np.abs(chart.u), np.abs(chart.v)) < 0.8
         face &= np.abs(chart.height) < 0.06
         for half in (chart.u < 0, chart.u > 0, chart.v < 0, chart.v > 0):
-            assert (chart.zone[face & half] > 0.5).mean() > 0.35, form
+            assert (chart.zone[face & half] > 0.5).mean() > IN_SIGHT.get(host, 0.9), form
 
 
 def test_colour_alone_changes_no_shape_but_shows():

@@ -1,6 +1,5 @@
 """A trained checkpoint to PyTorch names and back."""
 
-import dataclasses
 import json
 
 import jax
@@ -9,14 +8,14 @@ import pytest
 import torch
 from converter import listing, run
 from flax import nnx
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from tiny_models import TINY, drawn, write_workdir
+from tiny_weights import ENCODERS, write_encoders
 
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig
 from otuken_jax.models.parameters import split_model
-from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
+from otuken_jax.models.weights import WEIGHTS_FILE
 from otuken_jax.training.checkpoints import load_model
 from porting.otuken3d import make_inputs, make_torch
 from porting.registry import NETWORKS
@@ -27,16 +26,8 @@ from porting.rules import PortError, plan, target_shapes
 def workdir(tmp_path_factory):
     """A training with frozen encoders, whose checkpoint names them and holds the rest."""
     root, model = tmp_path_factory.mktemp("trained"), drawn(TINY, 8)
-    for part, network, prefix in (
-        ("text_encoder", "t5", ""),
-        ("point_encoder", "point-e/sdf", "encoder/"),
-    ):
-        (root / part).mkdir()
-        flat = nnx.to_flat_state(nnx.state(getattr(model, part)))
-        arrays = {prefix + "/".join(map(str, p)): np.asarray(x.get_value()) for p, x in flat}
-        save_file(arrays, root / part / WEIGHTS_FILE)
-        card = Card(network, {}, "made up", {}, f"sha of {part}", "float32", 0, [], 1)
-        (root / part / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))
+    write_encoders(root, model)
+    for part in ENCODERS:
         model.load_pretrained(part, str(root / part))
     return write_workdir(root, model)
 

@@ -1,46 +1,34 @@
 """Pretrained encoders: frozen, absent from checkpoints, the text encoder trained at the end."""
 
-import dataclasses
-import json
 import shutil
 
 import numpy as np
 import pytest
-from flax import nnx
-from safetensors.numpy import save_file
 from tiny_models import TINY
 from tiny_training import copied, make_quick_step, sphere_trainer, trained_parts
+from tiny_weights import ENCODERS, write_encoders
 
 from otuken_jax import Otuken3DTrainer
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
-from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, Card
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import Checkpoints
 from otuken_jax.training.step import step_knobs
-
-FOLDERS = {"text_encoder": ("t5", ""), "point_encoder": ("point-e/sdf", "encoder/")}
 
 
 @pytest.fixture(scope="module")
 def weights(tiny_model, tmp_path_factory):
     """Both encoders of a tiny model as the converter writes them."""
     root = tmp_path_factory.mktemp("weights")
-    for part, (network, prefix) in FOLDERS.items():
-        (root / part).mkdir()
-        flat = nnx.to_flat_state(nnx.state(getattr(tiny_model, part)))
-        arrays = {prefix + "/".join(map(str, p)): np.asarray(x.get_value()) for p, x in flat}
-        save_file(arrays, root / part / WEIGHTS_FILE)
-        card = Card(network, {}, "made up", {}, f"sha of {part}", "float32", 0, [], 1)
-        (root / part / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card)))
+    write_encoders(root, tiny_model)
     return root
 
 
 def pretrained_trainer(model, weights, workdir, stage_epochs, **kwargs) -> Otuken3DTrainer:
     """Two steps an epoch; a fade takes half of a stage."""
     model = copied(model, TINY.decoder.stage_resolutions[len(stage_epochs) - 1])
-    for part in FOLDERS:
+    for part in ENCODERS:
         model.load_pretrained(part, str(weights / part))
     return sphere_trainer(
         model, workdir=workdir, stage_epochs=stage_epochs, fade_fraction=0.5, **kwargs
@@ -94,7 +82,7 @@ def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, q
             assert {part for part in PARTS if f"{part}." not in names} == frozen, (step, item)
         pretrained = checkpoints.read_meta(step)["pretrained"]
         assert [(part, sha256) for part, _, sha256 in pretrained] == [
-            (part, f"sha of {part}") for part in FOLDERS
+            (part, f"sha of {part}") for part in ENCODERS
         ]
 
 

@@ -152,11 +152,11 @@ def build_fields(recipe: Recipe, resolution: int, *, coarsest: int = 16) -> Shap
     fields = (s.sdf, s.host_sdf, band, s.chart.u, s.chart.v)
     fields = [a.reshape((resolution,) * 3).astype(np.float32, copy=False) for a in fields]
     if shape.pierced:
-        fields[0] = _without_crumbs(fields[0])
+        fields[0] = _in_one_piece(fields[0])
     return ShapeFields(*fields)
 
 
-def _without_crumbs(sdf: Float[np.ndarray, "r r r"]) -> Float[np.ndarray, "r r r"]:
+def _in_one_piece(sdf: Float[np.ndarray, "r r r"]) -> Float[np.ndarray, "r r r"]:
     """The largest part alone, without sealed hollows.
 
     Where cuts run out thinly, voxels of the wall stand by themselves, and of the hollow.
