@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from otuken_jax import metrics
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.captions import captions, object_words, style_text
+from otuken_jax.data.motifs.captions import captions, described, object_words, style_text
 from otuken_jax.data.motifs.recipes import STYLES, Recipe
 from otuken_jax.evaluation.examples import ALL_WORDS, Volume, Words, predict_prompts
 from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates, on_host
@@ -84,7 +84,8 @@ def other_motif(library: Library, recipe: Recipe) -> Recipe:
 def other_host(library: Library, recipe: Recipe) -> Recipe:
     """Another host of the same form levels, one that takes the ornament as it is."""
     variants = {host: on_host(recipe, host) for host in library.hosts}
-    usable = [host for host, v in variants.items() if v.technique == recipe.technique]
+    technique = described(recipe)["technique"]
+    usable = [host for host, v in variants.items() if described(v)["technique"] == technique]
     return variants[_next(usable, recipe.host)]
 
 

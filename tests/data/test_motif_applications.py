@@ -10,10 +10,18 @@ from skimage.measure import label
 
 from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES, lay_out
+from otuken_jax.data.motifs.borders import BORDERS
+from otuken_jax.data.motifs.captions import captions
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe, hold_out, sample_recipes
-from otuken_jax.data.motifs.shapes import Shape, band_region, build_fields, sample_surface
+from otuken_jax.data.motifs.shapes import (
+    Shape,
+    band_region,
+    build_fields,
+    relief_of,
+    sample_surface,
+)
 from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.data.motifs.table import (
     FINE,
@@ -21,10 +29,12 @@ from otuken_jax.data.motifs.table import (
     PIERCED_HOSTS,
     STYLE_HOSTS,
     STYLE_MOTIFS,
+    TEXTILES,
     allowed,
     is_pierceable,
     layouts_of,
     styles_of,
+    techniques_of,
 )
 from otuken_jax.errors import UserError
 
@@ -61,7 +71,7 @@ def test_the_table_is_about_the_library():
 
 
 def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
-    splits = sample_recipes(400, 0, hold_out(0), num_val=100, num_heldout_pairs=100)
+    splits = sample_recipes(3000, 0, hold_out(0), num_val=100, num_heldout_pairs=100)
     ornamented = [r for split in splits.values() for r in split if r.motif]
     assert all(allowed(r.host, r.motif, r.style) for r in ornamented)
     assert {r.layout for r in ornamented} == set(LAYOUTS)
@@ -117,7 +127,7 @@ def test_each_layout_has_its_number_of_motifs(layout, counts):
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_layout_is_seen_on_every_host(host):
     """None lies where the host has no face, as on the door of a tent."""
-    motif = next(m for m in MOTIFS if len(layouts_of(m, 64)) == 3 and styles_of(host, m))
+    motif = next(m for m in MOTIFS if styles_of(host, m) and m not in BORDERS)
     for layout in LAYOUTS:
         recipe = Recipe(host, motif, styles_of(host, motif)[0], 0, (1, 1, 1), 0, None, layout)
         fields = build_fields(recipe, 32)
@@ -166,6 +176,17 @@ def test_no_half_of_a_medallion_is_hidden(host):
             assert (chart.zone[face & half] > 0.5).mean() > IN_SIGHT.get(host, 0.9), form
 
 
+@pytest.mark.parametrize("host", TEXTILES)
+def test_nothing_is_carved_into_a_textile(host):
+    """Neither felt nor a weave, though a style may carve whatever else it decorates."""
+    for motif, style in product(MOTIFS, STYLES):
+        assert "engraving" not in techniques_of(host, motif, style)
+    recipe = Recipe(host, "tamga", "gokturk", 0, (1, 1, 1), 0)
+    assert relief_of(recipe) > 0 > relief_of(replace(recipe, host="bengutas"))
+    assert "kabartma" in captions(recipe)["full"]
+    assert "oyma" in captions(replace(recipe, host="bengutas"))["full"]
+
+
 def test_colour_alone_changes_no_shape_but_shows():
     recipe = replace(TILE, technique="color")
     fields = build_fields(recipe, 32)
@@ -191,16 +212,30 @@ def test_piercing_opens_the_wall_and_drops_nothing(motif):
 
 
 def test_what_training_shows_pierced_is_in_one_piece():
-    recipes = sample_recipes(3000, 0, hold_out(0), resolution=64)["train"]
+    recipes = sample_recipes(6000, 0, hold_out(0), resolution=64)["train"]
     pierced = [recipe for recipe in recipes if recipe.technique == "pierced"]
     assert len(pierced) > 5
     assert {recipe.layout for recipe in pierced} <= {"row", "medallion"}
     for recipe in pierced:
-        fields = build_fields(recipe, 64, coarsest=32)
-        assert label(fields.sdf < 0, connectivity=1).max() == 1, recipe
-        # Next to nothing was dropped for it.
-        cut = Shape(recipe, 32).sdf(grid_points(64).reshape(-1, 3)) < 0
-        assert cut.sum() - (fields.sdf < 0).sum() < 0.01 * cut.sum(), recipe
+        assert_in_one_piece(recipe)
+
+
+def assert_in_one_piece(recipe):
+    fields = build_fields(recipe, 64, coarsest=32)
+    assert label(fields.sdf < 0, connectivity=1).max() == 1, recipe
+    # Next to nothing was dropped for it.
+    cut = Shape(recipe, 32).sdf(grid_points(64).reshape(-1, 3)) < 0
+    assert cut.sum() - (fields.sdf < 0).sum() < 0.01 * cut.sum(), recipe
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [(0, 0, 0), (1, 1, 1), (1, 1, 2), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize("host", PIERCED_HOSTS)
+def test_every_motif_that_is_pierced_leaves_one_piece(host, form):
+    for motif in MOTIFS:
+        for style in styles_of(host, motif):
+            if "pierced" in techniques_of(host, motif, style):
+                assert_in_one_piece(Recipe(host, motif, style, 0, form, 0, "pierced"))
 
 
 def test_what_can_be_pierced():
@@ -221,20 +256,29 @@ def test_motifs_of_half_size_cells_survive_sixteen_voxels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plain", [TILE, VASE], ids=["tile", "vase"])
-def test_strokes_are_two_voxels_wide(plain):
-    """Of the ornament's voxels at 64^3, how many lie in no 2x2x2 block of the solid.
+@pytest.mark.parametrize("host", HOSTS)
+def test_strokes_are_two_voxels_wide(host):
+    """Of the ornament's voxels at 64^3, how many lie in no 2x2x2 block of the solid, or of the cut.
 
     A row's strokes and tips are as good as all two voxels wide, those of cells of half the size
-    for the greater part; `table.SMALL_CELLS` keeps the latter off coarser grids.
+    for the greater part; `table` keeps the latter off coarse grids and small faces. Worst of a row:
+    hacvari and mukarnas in a niche, kufi on the low side of a sanduka.
     """
     points = grid_points(64).reshape(-1, 3)
-    host = Shape(plain, 32).host(points)
-    bounds = {"row": 0.05, "medallion": 0.1, "border": 0.26, "allover": 0.26}
-    for motif in MOTIFS:
-        for layout in ["row", *layouts_of(motif, 64)]:
-            s = Shape(replace(plain, motif=motif, layout=layout), 32).ornament(host)
+    uses = [(motif, styles_of(host, motif)[0]) for motif in MOTIFS if styles_of(host, motif)]
+    parts = Shape(Recipe(host, *uses[0], 0, (1, 1, 1), 0), 32).host(points)
+    in_rows = []
+    for motif, style in uses:
+        for layout in ["row", *layouts_of(host, motif, 64)]:
+            shape = Shape(Recipe(host, motif, style, 0, (1, 1, 1), 0, None, layout), 32)
+            s = shape.ornament(parts)
             solid, bare = ((a < 0).reshape(64, 64, 64) for a in (s.sdf, s.host_sdf))
+            if shape.relief < 0:
+                solid, bare = ~solid, ~bare
             ornament = solid & ~bare
             thin = ornament & ~binary_opening(solid, np.ones((2, 2, 2)))
-            assert thin.sum() < bounds[layout] * ornament.sum(), (motif, layout)
+            share = thin.sum() / ornament.sum()
+            assert share < 0.3, (motif, layout)
+            if layout == "row":
+                in_rows.append(share)
+    assert np.mean(in_rows) < 0.1

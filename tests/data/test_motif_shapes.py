@@ -16,6 +16,7 @@ from otuken_jax.data.motifs.shapes import (
     Shape,
     band_region,
     build_fields,
+    relief_of,
     sample_surface,
 )
 from otuken_jax.data.motifs.styles import PLAIN_COLORS
@@ -99,7 +100,7 @@ def test_relief_is_a_function_of_the_chart(recipe):
     near = (fields.band == 1) & (np.abs(fields.host_sdf) < 0.1)
     parts = Shape(recipe, 16).host(grid_points(32).reshape(-1, 3))
     if parts.rest is not None:  # where no fillet reaches, before or after the ornament
-        reach = FILLET + max(-style.relief, 0)
+        reach = FILLET + max(-relief_of(recipe), 0)
         near &= (parts.rest - parts.body > reach).reshape(near.shape)
     assert near.sum() > 50
     u, v = fields.u[near], fields.v[near]
@@ -107,7 +108,7 @@ def test_relief_is_a_function_of_the_chart(recipe):
         u, v = ((np.floor(x * style.steps) + 0.5) / style.steps for x in (u, v))
     distance = motif_field(recipe.motif, u - style.sway * (1 - v**2), v) - style.stroke
     ramp = np.clip(0.5 - distance / style.edge, 0, 1)
-    expected = style.relief * ramp**2 * (3 - 2 * ramp)
+    expected = relief_of(recipe) * ramp**2 * (3 - 2 * ramp)
     np.testing.assert_allclose((fields.host_sdf - fields.sdf)[near], expected, atol=2e-3)
     far = np.abs(fields.host_sdf) > 0.3
     assert (fields.band[far] == 0).all()

@@ -25,6 +25,7 @@ from otuken_jax.data.motifs.phrases import (
 )
 from otuken_jax.data.motifs.recipes import Form, Recipe
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
+from otuken_jax.data.motifs.table import own_technique
 from otuken_jax.data.motifs.turkish import locative, possessive, with_li
 from otuken_jax.data.text import FOLDING, normalize
 
@@ -99,7 +100,7 @@ def described(recipe: Recipe) -> dict[str, str]:
         "style": recipe.style,
         "ground": palette.ground.name,
         "color": palette.motif.name,
-        "technique": recipe.technique or ("relief" if style.relief > 0 else "engraving"),
+        "technique": recipe.technique or own_technique(recipe.host, recipe.style),
         "layout": recipe.layout,
     }
 

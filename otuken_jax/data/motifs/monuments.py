@@ -21,6 +21,7 @@ from otuken_jax.data.motifs.profiles import HANDLE_MARGIN, blend, closed, fit, m
 from otuken_jax.data.motifs.styles import RELIEF_DEPTH
 
 TOP = CANONICAL_SIZE / 2
+FRAME = 0.1  # round a tile that is cut through
 EDGE_MARGIN = 0.08  # inside the outline of a face, over which the ornament fades in
 TENT_REPEATS = 5  # one of them is the door's
 DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
@@ -44,7 +45,9 @@ def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
         face = np.maximum(face, (np.abs(y) + np.abs(z) - half_y - half_z + bevel) / np.sqrt(2))
         slab = extruded_distance(face, x, half_x)
         chart = plane_chart(y, z, x - np.float32(half_x), cell)
-        return Parts(slab, masked(chart, smoothstep(0.0, EDGE_MARGIN, -face)))
+        chart = masked(chart, smoothstep(0.0, EDGE_MARGIN, -face))
+        frame = smoothstep(FRAME, FRAME + EDGE_MARGIN, -face)
+        return Parts(slab, replace(chart, through=chart.through * frame))
 
     return parts
 

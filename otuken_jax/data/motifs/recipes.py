@@ -1,5 +1,6 @@
 """Recipes: which motif in which style on which host, in which form; and the splits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -149,7 +150,8 @@ def sample_recipes(
     `val` shows known pairs in (host, form) combinations that `train` never has; so does
     `heldout_phrasing`, whose words are to be others. `heldout_pairs` shows known forms with
     (host, motif) pairs that no other split has, `heldout_styles` known forms and pairs in styles
-    that no other has. Pairs and styles are drawn in turn, so each is equally frequent.
+    that no other has. Motifs and styles are drawn in turn, and of a motif its hosts, so that each
+    motif is equally frequent, however few hosts carry it.
 
     In a free selection each ornament is as its style has it. Otherwise techniques and layouts vary
     too, as far as a grid of resolution^3 shows them, except that only `train` has ornaments in
@@ -198,7 +200,7 @@ def _draw(
     resolution: int,
     in_color: bool = True,
 ) -> list[Recipe]:
-    """`count` recipes that go round the pairs, and round the styles, in shuffled order."""
+    """`count` recipes that go round the motifs and the styles, and with a motif round its hosts."""
     if count and not pairs:
         raise UserError(
             "nothing is left for a split: choose more hosts, motifs or styles, or make it empty"
@@ -207,12 +209,16 @@ def _draw(
         host: [f for f in product(range(3), repeat=3) if is_val_form(host, f) == val_forms]
         for host in {host for host, _ in pairs}
     }
+    motifs = list(dict.fromkeys(motif for _, motif in pairs))
+    shown: Counter[str | Pair] = Counter()  # how often a host, and a pair
     recipes = []
     styles_in_turn: list[str] = []
     uses = dict.fromkeys(styles, 0)
     while len(recipes) < count:
-        for i in rng.permutation(len(pairs))[: count - len(recipes)]:
-            host, motif = pairs[i]
+        for i in rng.permutation(len(motifs))[: count - len(recipes)]:
+            able = [pair for pair in pairs if pair[1] == motifs[i]]
+            host, motif = min(able, key=lambda pair: (shown[pair], shown[pair[0]], rng.random()))
+            shown.update([host, (host, motif)])
             if free and not styles_in_turn:
                 styles_in_turn = [styles[j] for j in rng.permutation(len(styles))]
             if not motif:
@@ -242,7 +248,7 @@ def _apply(rng: np.random.Generator, recipe: Recipe, resolution: int, *, in_colo
     """The recipe with a technique and a layout that the table allows, often the usual ones."""
     techniques = techniques_of(recipe.host, recipe.motif, recipe.style)
     techniques = [name for name in techniques if in_color or name != "color"]
-    layouts = layouts_of(recipe.motif, resolution)
+    layouts = layouts_of(recipe.host, recipe.motif, resolution)
     technique, layout = None, "row"
     if techniques and rng.random() < VARIED:
         technique = techniques[rng.integers(len(techniques))]

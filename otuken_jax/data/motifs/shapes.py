@@ -15,7 +15,7 @@ from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
 from otuken_jax.data.motifs.recipes import Recipe, form_values
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
-from otuken_jax.data.motifs.table import PIERCED_HOSTS
+from otuken_jax.data.motifs.table import PIERCED_HOSTS, own_technique
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.marching_cubes import field_to_mesh
 from otuken_jax.geometry.surface_mesh import SurfaceMesh
@@ -55,9 +55,9 @@ def relief_of(recipe: Recipe) -> float:
     """Height of the ornament in domain units: raised > 0, engraved < 0, 0 where it is colour."""
     if not recipe.style:
         return 0.0
-    relief = STYLES[recipe.style].relief
-    signs = {None: relief, "relief": abs(relief), "engraving": -abs(relief)}
-    return signs.get(recipe.technique, 0.0)
+    height = abs(STYLES[recipe.style].relief)
+    technique = recipe.technique or own_technique(recipe.host, recipe.style)
+    return {"relief": height, "engraving": -height}.get(technique, 0.0)
 
 
 class Shape:

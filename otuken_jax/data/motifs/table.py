@@ -7,6 +7,7 @@ them freely.
 from functools import cache
 
 import numpy as np
+from jaxtyping import Bool
 from scipy.ndimage import label
 
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
@@ -35,7 +36,7 @@ STYLE_MOTIFS = {
     "hitit": "guneskursu aslan geyik carkifelek rozet meandr nar palmet lotus suyolu hayatagaci "
     "orgu baklava",
     "bozkir": "geyik aslan bozkurt kecitamga ejder ciftkartal balik kocboynuzu carkifelek "
-    "hayatagaci tamga orgu palmet",
+    "hayatagaci tamga orgu palmet kurtizi cengel akrep bukagi",
     "gokturk": "tamga im kecitamga bozkurt geyik hilal kocboynuzu hayatagaci",
     "uygur": "lotus bulut ejder palmet hayatagaci rozet penc baklava orgu uzum hatayi",
     "karahanli": "kufi yildiz8 yildiz12 baklava girih orgu petek zencerek meandr carkifelek "
@@ -44,8 +45,9 @@ STYLE_MOTIFS = {
     "zencerek orgu baklava petek muhur rozet carkifelek hayatagaci balik munhani penc nar sebeke",
     "beylikler": "turkucgen munhani rumi girih palmet yildiz8 muhur penc hatayi zencerek semse "
     "rozet sebeke mukarnas",
+    # Women's stones show what a bride brings and wears.
     "akkoyunlu": "kocboynuzu tamga im hilal rozet rumi penc kecitamga muhur selvi hayatagaci "
-    "palmet carkifelek",
+    "palmet carkifelek tarak kupe sacbagi sandik",
     "erkenosmanli": "hatayi rumi bulut penc petek palmet lotus munhani zencerek semse gonca uzum "
     "sebeke tugra",
     "iznik": "lale karanfil gul sumbul nergis hatayi penc gonca saz bahar uzum nar enginar selvi "
@@ -55,7 +57,8 @@ STYLE_MOTIFS = {
     "semse",
     "barok": "akantus gul palmet uzum rozet semse tugra hilal bahar menekse",
     "kutahya": "karanfil gul lale penc rozet nar uzum selvi balik menekse bahar zencerek",
-    "canakkale": "rozet penc gul karanfil balik geyik lale hilal selvi bahar uzum",
+    "canakkale": "rozet penc gul karanfil balik geyik lale hilal selvi bahar uzum elibelinde "
+    "bereket muska pitrak goz suyolu",
     "kilim": "elibelinde kocboynuzu bereket hayatagaci goz muska pitrak kurtizi akrep kupe sacbagi "
     "tarak bukagi sandik cengel ejder im baklava suyolu meandr muhur yildiz8 carkifelek",
 }
@@ -87,16 +90,40 @@ NEVER = (
         "sultan tuğrasını dünya işleri için çeker",
     ),
     (
-        "kase tabak surahi migfer samdan ibrik",
+        "kase samdan",
+        "tarak kupe sacbagi sandik",
+        "a woman's comb, jewels and trousseau are shown on her stone",
+        "kadının tarağı, takısı ve çeyizi mezar taşında gösterilir",
+    ),
+    (
+        "kase tabak surahi migfer samdan ibrik mihrap sanduka",
         "sebeke",
         "a grille lets light or air through",
         "kafes ışık ya da hava geçirir",
     ),
 )
+TEXTILES = ("otag", "kilim")  # nothing is carved into felt or a weave
 STONES = ("balbal", "tasbaba", "bengutas", "kocmezar", "ahlat", "mezartasi")  # never painted alone
 PIERCED_HOSTS = ("cini", "kandil", "buhurdan")  # thin enough to cut through
+BRIDGE = 0.1  # chart units: a voxel and a half of a 64^3 grid
 SMALL_CELLS = 64  # coarsest grid that shows cells of half the size
-# Too fine for cells of half the size.
+# Hosts whose face has room for them: strokes of two voxels, for the greater part.
+ROOMY = (
+    "vazo",
+    "surahi",
+    "kase",
+    "tabak",
+    "cini",
+    "samdan",
+    "otag",
+    "testi",
+    "bengutas",
+    "semaver",
+    "minare",
+    "sutunbasligi",
+    "ritonhitit",
+)
+# Too fine for them on any host.
 FINE = [
     "girih",
     "mukarnas",
@@ -123,6 +150,9 @@ FINE = [
     "balik",
     "sebeke",
     "enginar",
+    "munhani",
+    "hayatagaci",
+    "kecitamga",
 ]
 
 
@@ -144,9 +174,17 @@ def styles_of(host: str, motif: str) -> tuple[str, ...]:
     return tuple(style for style in STYLES if allowed(host, motif, style))
 
 
+def own_technique(host: str, style: str) -> str:
+    """How the style does an ornament on the host if nothing else is asked for."""
+    raised = STYLES[style].relief > 0 or host in TEXTILES
+    return "relief" if raised else "engraving"
+
+
 def techniques_of(host: str, motif: str, style: str) -> list[str]:
     """Techniques for the motif on the host, besides the style's own."""
     names = [t for t in STYLES[style].techniques if t not in ("pierced", "color")]
+    if host in TEXTILES:
+        names = []
     if "color" in STYLES[style].techniques and host not in STONES:
         names.append("color")
     if (
@@ -154,22 +192,35 @@ def techniques_of(host: str, motif: str, style: str) -> list[str]:
         and host in PIERCED_HOSTS
         and motif not in FINE
         and is_pierceable(motif)
+        and not (host == "buhurdan" and MOTIFS[motif].lattice)  # the lid's top would break off
     ):
         names.append("pierced")
     return names
 
 
-def layouts_of(motif: str, resolution: int) -> list[str]:
-    """Layouts for the motif besides one row, on a grid of resolution^3."""
+def layouts_of(host: str, motif: str, resolution: int) -> list[str]:
+    """Layouts for the motif on the host besides one row, on a grid of resolution^3."""
+    if host in HOST_ONLY:  # the motif is the object
+        return []
+    roomy = host in ROOMY and motif not in FINE and resolution >= SMALL_CELLS
     running = MOTIFS[motif].group == "bordur" or MOTIFS[motif].lattice
-    small = [] if motif in FINE or resolution < SMALL_CELLS else ["border", "allover"]
-    return small + ([] if running else ["medallion"])
+    return (["border", "allover"] if roomy else []) + ([] if running else ["medallion"])
 
 
 @cache
 def is_pierceable(motif: str) -> bool:
-    """Whether cutting the motif out of a wall (of a lattice: its ground) drops no loose piece."""
+    """Whether cutting the motif out of a wall (of a lattice: its ground) drops no loose piece.
+
+    Nor may anything hang by less than `BRIDGE`.
+    """
     c = ((np.arange(64) + 0.5) / 32 - 1).astype(np.float32)
-    inside = motif_field(motif, *np.meshgrid(c, c, indexing="ij")) < 0
-    standing = inside if MOTIFS[motif].lattice else np.pad(~inside, 1, constant_values=True)
-    return int(label(standing)[1]) == 1
+    field = motif_field(motif, *np.meshgrid(c, c, indexing="ij"))
+    depth = -field if MOTIFS[motif].lattice else np.pad(field, 1, constant_values=2)
+    return all(_is_one_piece(depth > least) for least in (0, BRIDGE / 2))
+
+
+def _is_one_piece(region: Bool[np.ndarray, "m n"]) -> bool:
+    """But for specks."""
+    part, _ = label(region)
+    sizes = np.bincount(part[part > 0])
+    return bool(sizes.max() > 0.99 * sizes.sum())
