@@ -203,3 +203,19 @@ def test_levels_of_the_form_are_visible():
         middle = inside.pop((1, 1, 1))
         for form, other in inside.items():
             assert (middle & other).sum() / (middle | other).sum() < 0.97, (host, form)
+
+
+def test_the_niche_of_a_portal_is_tall_and_leaves_room_for_the_ornament():
+    z = np.linspace(-0.9, 0.9, 181, dtype=np.float32)
+    front = np.stack([np.full_like(z, 0.37), np.zeros_like(z), z], axis=1)
+    for form in FORMS[::2]:
+        shape = Shape(Recipe("tackapi", None, None, 0, form, 0), 32)
+        taken = (shape.sdf(front) > 0).mean()  # of the height
+        assert taken == pytest.approx((0.46, 0.55, 0.64)[form[1]], abs=0.03), form
+        parts = shape.host(grid_points(64).reshape(-1, 3))
+        chart = parts.chart
+        face = (chart.zone > 0.5) & (np.abs(chart.height) < 0.02)  # flat: no niche, frame or boss
+        np.testing.assert_allclose(parts.body[face], chart.height[face], atol=1e-3)
+        layer = chart.zone.reshape(64, 64, 64).max(axis=0) > 0.5
+        across, up = layer.any(axis=1).sum(), layer.any(axis=0).sum()
+        assert min(across / 2, up) >= 16, form  # voxels of a motif

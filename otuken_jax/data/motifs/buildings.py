@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from otuken_jax.data.motifs.charts import Parts, Surface, masked, plane_chart, ring_chart
+from otuken_jax.data.motifs.charts import Parts, Surface, masked, plane_chart, ring_chart, row_chart
 from otuken_jax.data.motifs.monuments import EDGE_MARGIN, TOP
 from otuken_jax.data.motifs.primitives import (
     block_distance,
@@ -117,20 +117,21 @@ def portal(width: float, niche: float, hood: float, thickness: float) -> Surface
     """Taçkapı: a framed block with a deep niche, bosses beside it, ornament above it."""
     half_y = blend(width, 0.72, 0.8, 0.9)
     half_x = max(0.38, (0.44 + thickness) / 2)
-    top = blend(niche, -0.47, -0.25, -0.05)
+    top = TOP * blend(niche, -0.08, 0.1, 0.28)  # the highest niche takes 0.64 of the height
     kind = round(hood) + 1
-    rise = (0.44, 0.72, 0.86)[kind]
+    rise = (0.44, 0.72, 0.66)[kind]
     outline = arch(0.44, -TOP - 0.2, top, rise, kind)
     floor = half_x - 0.44
-    cell = min(half_y - 0.16, (TOP - 0.16 - top - 0.05) / 2)
-    centre = np.float32(TOP - 0.16 - cell)
+    low, high = top + 0.03, TOP - 0.08  # all that the niche and the frame leave for the ornament
+    cell = min(high - low, half_y - 0.08) / 2
+    centre = np.float32((low + high) / 2)
     boss_z = top - 0.12
     hood_depth = np.float32(0.42 if kind == STEPPED else 0.0)  # how far the hood comes forward
 
     def parts(x, y, z):
         face = box_distance(y, z, half_y, TOP)
         block = extruded_distance(face, x, half_x)
-        frame = np.maximum(face, -face - np.float32(0.11))
+        frame = np.maximum(face, -face - np.float32(0.06))
         block = np.minimum(block, extruded_distance(frame, x, half_x + 0.06))
         edge = polyline_distance(y, z, outline, closed=True)
         bosses = np.sqrt(
@@ -145,9 +146,9 @@ def portal(width: float, niche: float, hood: float, thickness: float) -> Surface
             box_distance(y, z + np.float32(TOP), 0.2, 0.56), x - np.float32(floor), 0.06
         )
         block = np.maximum(block, -door)
-        chart = plane_chart(y, z - centre, x - np.float32(half_x), cell)
-        keep = smoothstep(0.11, 0.11 + EDGE_MARGIN, -face) * smoothstep(0.02, 0.1, edge)
-        return Parts(block, masked(chart, keep * smoothstep(0.02, 0.1, bosses)))
+        # Two motifs, as over so tall a niche one would be small.
+        chart = row_chart(y, z - centre, x - np.float32(half_x), (2 * cell, cell), 2)
+        return Parts(block, chart)
 
     return parts
 
