@@ -150,6 +150,17 @@ def test_what_is_pierced_is_hollow(host, motif, form):
     assert filled[0] < filled[1] / 2
 
 
+def test_a_tent_turns_a_motif_to_the_front_and_its_door_aside():
+    angles = np.radians([0, -72], dtype=np.float32)
+    points = 0.75 * np.stack([np.cos(angles), np.sin(angles), 0 * angles - 0.2], axis=1)
+    chart = Shape(Recipe("otag", None, None, 0, (1, 1, 1), 0), 32).host(points).chart
+    for layout in ("row", "medallion"):
+        laid = lay_out(chart, layout)
+        np.testing.assert_allclose(laid.u[0], 0, atol=1e-5)
+        assert laid.zone[0] == 1, layout
+        assert laid.zone[1] == 0, layout
+
+
 # Of half a medallion, the share in sight in the worst form, a little rounded down: legs, feet, a
 # lamp's loops or the edge of the face take the rest.
 IN_SIGHT = {

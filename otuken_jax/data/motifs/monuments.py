@@ -24,7 +24,7 @@ TOP = CANONICAL_SIZE / 2
 FRAME = 0.1  # round a tile that is cut through
 EDGE_MARGIN = 0.08  # inside the outline of a face, over which the ornament fades in
 TENT_REPEATS = 5  # one of them is the door's
-DOOR_ANGLE = np.float32(np.radians(-45))  # leaves a motif to look to +x
+DOOR_ANGLE = np.float32(-2 * np.pi / TENT_REPEATS)  # one cell clockwise of the motif that faces +x
 
 
 def half_thickness(body: float, thickness: float) -> float:
@@ -107,7 +107,7 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
             TENT_REPEATS / np.pi
         )  # 0..1 in the door's cell
         zone = p.chart.zone * smoothstep(1.0, 1.1, cell)
-        beside = p.chart.across - 2  # a medallion in the door's cell would not be seen
+        beside = p.chart.across - 2  # the cell that faces +x: a medallion on the door would hide
         return replace(p, chart=replace(p.chart, zone=zone, across=beside))
 
     return parts
