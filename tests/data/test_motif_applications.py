@@ -70,6 +70,16 @@ def test_the_table_is_about_the_library():
         assert set(motifs.split()) <= set(MOTIFS)
 
 
+def test_a_bead_of_glass_is_blue_and_not_woven():
+    assert {m for m in MOTIFS if styles_of("nazarboncuk", m)} == {"goz"}
+    for style in (STYLES[name] for name in styles_of("nazarboncuk", "goz")):
+        assert not style.steps
+        for palette in style.palettes:
+            assert any(c.rgb[2] > 1.5 * c.rgb[0] for c in (palette.ground, palette.motif))
+    assert not styles_of("kase", "goz")  # elsewhere the eye is a kilim's
+    assert styles_of("kilim", "goz") == ("kilim",)
+
+
 def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
     splits = sample_recipes(3000, 0, hold_out(0), num_val=100, num_heldout_pairs=100)
     ornamented = [r for split in splits.values() for r in split if r.motif]
