@@ -232,6 +232,16 @@ def test_piercing_opens_the_wall_and_drops_nothing(motif):
         Shape(replace(recipe, host="bengutas"), 32)
 
 
+@pytest.mark.parametrize("motif", ["lale", "gul", "petek"])
+def test_the_walls_of_an_opening_are_upright(motif):
+    """A tile's layers are alike, so no edge of its openings runs out thinly."""
+    recipe = replace(TILE, motif=motif, technique="pierced")
+    inside = build_fields(recipe, 64, coarsest=32).sdf < 0
+    layers = inside[inside.any(axis=(1, 2))]
+    assert len(layers) > 4
+    assert (layers == layers[0]).all()
+
+
 def test_what_training_shows_pierced_is_in_one_piece():
     recipes = sample_recipes(6000, 0, hold_out(0), resolution=64)["train"]
     pierced = [recipe for recipe in recipes if recipe.technique == "pierced"]

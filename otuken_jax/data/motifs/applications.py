@@ -13,7 +13,6 @@ from otuken_jax.data.motifs.primitives import smoothstep
 
 MEDALLION_SIZE = 0.8  # of a cell
 PIERCED_WALL = 0.25  # domain units, or more on coarse grids: thicker hosts are hollowed first
-PIERCING_DEPTH = 0.34  # more than half the thickest wall that is pierced
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from scipy.ndimage import label
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
-from otuken_jax.data.motifs.applications import PIERCED_WALL, PIERCING_DEPTH, lay_out
+from otuken_jax.data.motifs.applications import PIERCED_WALL, lay_out
 from otuken_jax.data.motifs.charts import Chart, Parts
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
@@ -22,6 +22,7 @@ from otuken_jax.geometry.surface_mesh import SurfaceMesh
 
 SMALLEST_SCALE = 0.9  # of the augmentation
 THINNEST_VOXELS = 2.5  # of the coarsest grid trained on
+CELL_HALF = 0.4  # of the cells of what is pierced, domain units, about
 RIM = 0.16  # of the colour round an opening, in chart units
 SHELL = (0.22, 0.14)  # distance from the face over which the band rises from 0 to 1
 FILLET = 0.08
@@ -102,8 +103,9 @@ class Shape:
         half = self.style.edge / 2
         profile[chosen] = smoothstep(half, -half, sign * field[chosen])
         if self.pierced:
-            sdf = host_sdf + np.float32(PIERCING_DEPTH) * zone * profile
-            painted = field < (0 if self.opens_ground else RIM)
+            opening = np.maximum(sign * field, 0.5 - zone) * np.float32(CELL_HALF)
+            sdf = np.maximum(host_sdf, -opening)  # with upright walls, whatever the depth
+            painted = field < RIM
         else:
             sdf = self._join(p.body - self.relief * chart.zone * profile, p)
             painted = profile > 0.5
@@ -179,7 +181,7 @@ def band_region(
     shape = Shape(recipe, coarsest)
     s = shape(grid_points(resolution).reshape(-1, 3))
     if shape.pierced:
-        region = (s.host_sdf < 0) & (s.chart.through > 0.5) & (s.host_sdf > -PIERCING_DEPTH)
+        region = (s.host_sdf < 0) & (s.chart.through > 0.5)
         return region.reshape((resolution,) * 3)
     full = s.body - shape.relief * s.chart.zone
     region = ((full < 0) != (s.body < 0)) & (s.chart.zone > 0.5)
