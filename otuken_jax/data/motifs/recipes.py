@@ -17,6 +17,7 @@ from otuken_jax.errors import UserError
 
 PLAIN_FRACTION = 0.1  # of the training shapes
 VARIED = 0.35  # of the ornaments, by technique and by layout
+HOSTS_KEPT = 3
 STYLES_HELD = 1 / 8  # of the styles go to `heldout_styles`, at least one
 Form = tuple[int, int, int]
 Pair = tuple[str, str | None]
@@ -90,7 +91,8 @@ def hold_out(
     """Divides a selection of the library; None stands for all of it.
 
     Held-out pairs depend on the library alone. `unseen_styles` are drawn by the seed if None: an
-    eighth of the styles, such that the others still show every host and every motif.
+    eighth of the styles, such that the others still show every host, and every motif on at least
+    three: to be looked for on one more, it must have been seen apart from a host.
 
     A selection that names hosts, motifs and styles is combined freely, otherwise `table` says what
     goes together.
@@ -113,12 +115,13 @@ def hold_out(
 
     if unseen_styles is None:
         unseen: list[str] = []
-        names = [set(names) for names in zip(*known_in(styles), strict=True)]
+        before = _shown(known_in(styles))
         order = np.random.default_rng([seed, 1]).permutation(len(styles))
         for style in (styles[i] for i in order):
             rest = [name for name in styles if name not in (*unseen, style)]
             known = known_in(rest)
-            covered = [set(names) for names in zip(*known, strict=True)] == names
+            after = _shown(known)
+            covered = all(after[name] >= min(HOSTS_KEPT, before[name]) for name in before)
             if covered and set(known) & set(known_in([style])):
                 unseen.append(style)
             if len(unseen) == max(1, round(STYLES_HELD * len(styles))):
@@ -132,6 +135,11 @@ def hold_out(
     styles = [style for style in styles if style not in unseen]
     held = [pair for pair in shown_in(styles) if is_heldout_pair(*pair)]
     return Holdout(known_in(styles), styles, free, held, unseen)
+
+
+def _shown(pairs: Sequence[Pair]) -> Counter[str]:
+    """On how many hosts each motif is shown, and HOSTS_KEPT of every host."""
+    return Counter(motif for _, motif in pairs) + Counter({h: HOSTS_KEPT for h, _ in pairs})
 
 
 def sample_recipes(
