@@ -113,7 +113,6 @@ ROOMY = (
     "vazo",
     "surahi",
     "kase",
-    "tabak",
     "cini",
     "samdan",
     "otag",
