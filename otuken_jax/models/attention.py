@@ -23,9 +23,9 @@ def attention(
     """
     given = {"bias": bias, "mask": mask, "scale": scale, "is_causal": is_causal}
     # No `implementation` is named, for which JAX takes XLA's, on GPUs too. cuDNN's fused kernel
-    # takes bfloat16 or float16 alone, needs even lengths where a mask or a bias is trained with,
-    # and looks for a GPU while it is traced, so that a step lowered for CUDA on another machine
-    # cannot hold it. It was never compared with XLA's on a GPU; benchmarks/attention.py does that.
+    # takes bfloat16 or float16 alone, is not trained with at odd lengths, such as CLIP's and
+    # Point-E's, and looks for a GPU while it is traced, so that a step lowered for CUDA on another
+    # machine cannot hold it. At T5's lengths it was slower on an H100: benchmarks/README.md.
     kernel = written_out if jax.default_backend() == "cpu" else jax.nn.dot_product_attention
     return kernel(query, key, value, **given)
 

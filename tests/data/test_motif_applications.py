@@ -76,7 +76,7 @@ def test_a_bead_of_glass_is_blue_and_not_woven():
         assert not style.steps
         for palette in style.palettes:
             assert any(c.rgb[2] > 1.5 * c.rgb[0] for c in (palette.ground, palette.motif))
-    assert not styles_of("kase", "goz")  # elsewhere the eye is a kilim's
+    assert "erkenosmanli" not in styles_of("kase", "goz")  # glass alone
     assert styles_of("kilim", "goz") == ("kilim",)
 
 
@@ -243,7 +243,7 @@ def test_the_walls_of_an_opening_are_upright(motif):
 
 
 def test_what_training_shows_pierced_is_in_one_piece():
-    recipes = sample_recipes(6000, 0, hold_out(0), resolution=64)["train"]
+    recipes = sample_recipes(9000, 0, hold_out(0), resolution=64)["train"]
     pierced = [recipe for recipe in recipes if recipe.technique == "pierced"]
     assert len(pierced) > 5
     assert {recipe.layout for recipe in pierced} <= {"row", "medallion"}
