@@ -16,22 +16,22 @@ from tiny_models import TINY as TINY_MODEL
 from tiny_models import drawn, write_workdir
 
 from otuken_jax import generate, generation
-from otuken_jax.config import load_config
 from otuken_jax.conventions import grid_points
 from otuken_jax.errors import UserError, run_command
 from otuken_jax.geometry import render
-from otuken_jax.training import checkpoints, run
-
-TINY = Path(__file__).parent / "configs" / "tiny.py"
+from otuken_jax.training import checkpoints
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A workdir with a model trained for some steps: enough to have a surface."""
-    workdir = tmp_path_factory.mktemp("trained")
-    config = load_config(str(TINY), ["--config.optim.learning_rate=0.01"])
-    run.build_trainer(config, workdir).train(save_every=1)
-    return workdir
+def drawn_model(tmp_path_factory):
+    """The workdir of a model with random weights, and the model: its fields have a surface."""
+    workdir = write_workdir(tmp_path_factory.mktemp("drawn"), drawn(TINY_MODEL, 12))
+    return workdir, checkpoints.load_model(workdir)
+
+
+@pytest.fixture
+def workdir(drawn_model) -> Path:
+    return drawn_model[0]
 
 
 def error_line(capsys) -> str:
@@ -42,16 +42,16 @@ def error_line(capsys) -> str:
     return error.strip()
 
 
-def call(trained: Path, out: Path, *arguments: str) -> int:
-    common = ["--checkpoint", str(trained), "--out", str(out), "--no-preview"]
+def call(workdir: Path, out: Path, *arguments: str) -> int:
+    common = ["--checkpoint", str(workdir), "--out", str(out), "--no-preview"]
     return run_command(lambda: generate.main([*common, *arguments]))
 
 
 @pytest.mark.slow
-def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
+def test_every_format_is_closed_and_twice_the_same(workdir, tmp_path):
     arguments = ["--text", "İznik üslubunda lale motifli vazo", "--format", "glb,obj,stl,ply,3mf"]
     for name in ("one", "two"):
-        assert call(trained, tmp_path / name, *arguments) == 0
+        assert call(workdir, tmp_path / name, *arguments) == 0
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     stem = "01-iznik-uslubunda-lale-motifli-vazo"
     assert files == [f"{stem}.{x}" for x in ("3mf", "glb", "obj", "ply", "stl")]
@@ -67,7 +67,7 @@ def test_every_format_is_closed_and_twice_the_same(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_style_mix_and_strengths_change_the_mesh(trained, tmp_path):
+def test_style_mix_and_strengths_change_the_mesh(workdir, tmp_path):
     text = ["--text", "vazo", "--format", "ply", "--style", "İznik üslubu, lale motifi"]
     variants = {
         "plain": [],
@@ -76,32 +76,32 @@ def test_style_mix_and_strengths_change_the_mesh(trained, tmp_path):
     }
     data = {}
     for name, more in variants.items():
-        assert call(trained, tmp_path / name, *text, *more) == 0
+        assert call(workdir, tmp_path / name, *text, *more) == 0
         data[name] = next((tmp_path / name).glob("*.ply")).read_bytes()
     assert len(set(data.values())) == 3
 
 
 @pytest.mark.slow
-def test_points_lead_the_shape(trained, tmp_path):
+def test_points_lead_the_shape(workdir, tmp_path):
     cloud = trimesh.PointCloud(np.random.default_rng(0).normal(size=(50, 3)))
     cloud.export(tmp_path / "cloud.ply")
-    assert call(trained, tmp_path / "a", "--text", "vazo", "--format", "ply") == 0
+    assert call(workdir, tmp_path / "a", "--text", "vazo", "--format", "ply") == 0
     arguments = ["--text", "vazo", "--format", "ply", "--points", str(tmp_path / "cloud.ply")]
-    assert call(trained, tmp_path / "b", *arguments) == 0
+    assert call(workdir, tmp_path / "b", *arguments) == 0
     assert (tmp_path / "a/01-vazo.ply").read_bytes() != (tmp_path / "b/01-vazo.ply").read_bytes()
 
 
 @pytest.mark.slow
-def test_prompts_come_from_a_file_too(trained, tmp_path):
+def test_prompts_come_from_a_file_too(workdir, tmp_path):
     (tmp_path / "prompts.txt").write_text("vazo\n\n# yorum\nkaro çini\n", encoding="utf-8")
-    assert call(trained, tmp_path / "out", "--prompts", str(tmp_path / "prompts.txt")) == 0
+    assert call(workdir, tmp_path / "out", "--prompts", str(tmp_path / "prompts.txt")) == 0
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["01-vazo.glb", "02-karo-cini.glb"]
 
 
 @pytest.mark.slow
-def test_long_prompt_is_cut_and_said(trained, tmp_path, capsys):
-    assert call(trained, tmp_path, "--text", "lale motifli vazo " * 20) == 0
+def test_long_prompt_is_cut_and_said(workdir, tmp_path, capsys):
+    assert call(workdir, tmp_path, "--text", "lale motifli vazo " * 20) == 0
     assert "was cut" in capsys.readouterr().err
 
 
@@ -136,17 +136,10 @@ def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
-@pytest.fixture(scope="module")
-def drawn_model(tmp_path_factory):
-    """The workdir of a model with random weights, and the model."""
-    workdir = write_workdir(tmp_path_factory.mktemp("drawn"), drawn(TINY_MODEL, 8))
-    return workdir, checkpoints.load_model(workdir)
-
-
 @pytest.mark.slow
-def test_two_processes_write_the_same_bytes_and_picture(opengl, drawn_model, tmp_path):
+def test_two_processes_write_the_same_bytes_and_picture(opengl, workdir, tmp_path):
     """The second of them reads the programs that the first one compiled."""
-    command = [sys.executable, "-m", "otuken_jax.generate", "--checkpoint", str(drawn_model[0])]
+    command = [sys.executable, "-m", "otuken_jax.generate", "--checkpoint", str(workdir)]
     command += ["--text", "lale motifli vazo", "--format", "glb,3mf", "--out"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR")  # that of the tests
@@ -205,7 +198,7 @@ def test_a_target_out_of_reach_is_said(field, tmp_path, capsys):
 def test_the_file_says_how_it_was_made(field, tmp_path):
     _, info = make(tmp_path, "--style", "İznik üslubu", "--seed", "3")
     assert (info["prompt"], info["style"], info["seed"]) == ("vazo", "İznik üslubu", 3)
-    assert re.fullmatch(r"otuken_jax 8\^3, step 1, sha256 [0-9a-f]{64}", info["model"])
+    assert re.fullmatch(r"otuken_jax 12\^3, step 1, sha256 [0-9a-f]{64}", info["model"])
     assert make(tmp_path, "--style", "İznik üslubu", "--seed", "3")[1] == info
 
 
@@ -289,8 +282,8 @@ def test_a_file_where_the_folder_should_be_is_one_line(tmp_path, capsys):
     assert error_line(capsys).endswith("choose another --out")
 
 
-def test_a_broken_checkpoint_is_one_error(drawn_model, tmp_path, capsys):
-    shutil.copytree(drawn_model[0], tmp_path / "run")
+def test_a_broken_checkpoint_is_one_error(workdir, tmp_path, capsys):
+    shutil.copytree(workdir, tmp_path / "run")
     largest = max((tmp_path / "run").rglob("d/*"), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
     assert call(tmp_path / "run", tmp_path / "out", "--text", "vazo") == 2
@@ -312,20 +305,20 @@ def test_no_checkpoint_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_corrupt_newest_checkpoint_falls_back_with_a_warning(trained, tmp_path, caplog, capsys):
+def test_corrupt_newest_checkpoint_falls_back_with_a_warning(drawn_model, tmp_path, caplog):
     from otuken_jax.training.checkpoints import Checkpoints, load_model
 
     copy = tmp_path / "copy"
-    shutil.copytree(trained, copy)
+    shutil.copytree(drawn_model[0], copy)
+    write_workdir(copy, drawn_model[1].model, step=2)
     steps = Checkpoints(copy / "checkpoints").steps()
-    assert len(steps) >= 2
-    best = load_model(copy).step
-    data = [p for p in (copy / "checkpoints" / str(best) / "model").rglob("*") if p.is_file()]
+    assert (steps, load_model(copy).step) == ([1, 2], 2)
+    data = [p for p in (copy / "checkpoints/2/model").rglob("*") if p.is_file()]
     largest = max(data, key=lambda p: p.stat().st_size)
     broken = bytearray(largest.read_bytes())
     broken[len(broken) // 2] ^= 1
     largest.write_bytes(broken)
-    assert load_model(copy).step != best
+    assert load_model(copy).step == 1
     assert "has changed since it was written" in caplog.text
     for step in steps:
         shutil.rmtree(copy / "checkpoints" / str(step) / "model")

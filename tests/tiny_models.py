@@ -76,8 +76,11 @@ def decode(
     return _decode(modeldef, stage, params, inputs, given)
 
 
-def write_workdir(workdir: Path, model: Otuken3DModel) -> Path:
-    """A training's workdir whose only checkpoint is `model`, as the trainer writes it."""
+def write_workdir(workdir: Path, model: Otuken3DModel, step: int = 1) -> Path:
+    """A training's workdir with a checkpoint of `model`, as the trainer writes it.
+
+    The later of two is the better.
+    """
     pretrained = model.pretrained_parts()
     params = {n: p for n, p in split_model(model)[1].items() if n.split(".")[0] not in pretrained}
     meta = {
@@ -87,6 +90,6 @@ def write_workdir(workdir: Path, model: Otuken3DModel) -> Path:
         "data": {"tokenizer": "bytes", "text_length": 24, "style_length": 16, "num_points": 20},
     }
     checkpoints = Checkpoints(workdir / "checkpoints")
-    checkpoints.save(1, params, {"count": jnp.zeros(())}, meta, stage=model.stage, loss=1.0)
+    checkpoints.save(step, params, {"count": jnp.zeros(())}, meta, stage=model.stage, loss=1 / step)
     checkpoints.close()
     return workdir
