@@ -1,16 +1,13 @@
-"""The training command's mistakes, each one line; and a real process killed and started again."""
+"""The training command's mistakes, each one line."""
 
 import errno
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from otuken_jax import train
@@ -114,56 +111,6 @@ def test_the_advice_of_a_failed_start_works_in_the_same_workdir(tmp_path, capsys
     with pytest.raises(SystemExit, match="past the weights"):
         train.main([*arguments, advice])
     assert json.loads(Path("run/config.json").read_text())["model"]["pretrained"] is False
-
-
-def start(workdir: Path, **kwargs) -> subprocess.Popen:
-    command = [sys.executable, "-m", "otuken_jax.train", "--config", TINY]
-    quick = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # it compiles longer than it runs
-    return subprocess.Popen([*command, "--workdir", str(workdir)], env=quick, **kwargs)
-
-
-def wait_for_checkpoint(workdir: Path, step: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 300
-    while not (workdir / "checkpoints" / "checksums" / f"{step}.json").exists():
-        assert process.poll() is None, "the run ended before it was stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.mark.slow
-def test_killed_process_resumes_bit_for_bit(tmp_path):
-    from otuken_jax.models.parameters import split_model
-    from otuken_jax.training.checkpoints import load_model
-
-    assert start(tmp_path / "whole").wait() == 0
-    process = start(tmp_path / "killed")
-    wait_for_checkpoint(tmp_path / "killed", 8, process)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert start(tmp_path / "killed").wait() == 0
-    want, got = (load_model(tmp_path / name) for name in ("whole", "killed"))
-    assert want.step == got.step
-    params = split_model(want.model)[1]
-    for name, value in split_model(got.model)[1].items():
-        np.testing.assert_array_equal(value, params[name], err_msg=name)
-    losses = [
-        {(r["step"], r["split"]): r["loss"] for r in map(json.loads, path.read_text().splitlines())}
-        for path in (tmp_path / "whole/metrics.jsonl", tmp_path / "killed/metrics.jsonl")
-    ]
-    assert losses[0] == losses[1]
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_exits_with_zero(tmp_path):
-    process = start(tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for_checkpoint(tmp_path, 4, process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 0
-    stopped = re.search(r"stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
-    assert stopped, errors
-    assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
-    assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
 
 
 def test_sigterm_before_training_is_one_line(tmp_path, capsys, monkeypatch):

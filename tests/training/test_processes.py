@@ -1,7 +1,8 @@
-"""Two real processes that train together."""
+"""Real processes: killed and started again, and two that train together."""
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 
 from otuken_jax import train
 from otuken_jax.errors import run_command
+from otuken_jax.models.parameters import split_model
+from otuken_jax.training.checkpoints import load_model
 
 TINY = str(Path(__file__).parents[1] / "configs" / "tiny.py")
 
@@ -33,7 +36,15 @@ def start_two(workdir: Path, *overrides: str) -> list[subprocess.Popen]:
     return [start(workdir, *common, "--process-id", str(i)) for i in range(2)]
 
 
-def finish(processes: list[subprocess.Popen]) -> str:
+def wait_for_checkpoint(workdir: Path, step: int, *processes: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not (workdir / "checkpoints" / "checksums" / f"{step}.json").exists():
+        assert all(p.poll() is None for p in processes), "the run ended before it was stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def finish(*processes: subprocess.Popen) -> str:
     outputs = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), outputs
     return "".join(outputs)
@@ -45,17 +56,43 @@ def losses(workdir: Path) -> dict[tuple[int, str], float]:
 
 
 @pytest.fixture(scope="module")
-def losses_of_one(tmp_path_factory) -> dict[tuple[int, str], float]:
-    workdir = tmp_path_factory.mktemp("one")
-    finish([start(workdir)])
-    return losses(workdir)
+def whole(tmp_path_factory) -> Path:
+    """The workdir of an unbroken run of one process."""
+    workdir = tmp_path_factory.mktemp("whole")
+    finish(start(workdir))
+    return workdir
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fsdp", [1, 2])
-def test_two_processes_train_as_one_does(losses_of_one, tmp_path, fsdp):
-    finish(start_two(tmp_path, f"--config.mesh.fsdp={fsdp}"))
-    one, two = losses_of_one, losses(tmp_path)
+def test_killed_process_resumes_bit_for_bit(whole, tmp_path):
+    process = start(tmp_path)
+    wait_for_checkpoint(tmp_path, 8, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    finish(start(tmp_path))
+    want, got = load_model(whole), load_model(tmp_path)
+    assert want.step == got.step
+    params = split_model(want.model)[1]
+    for name, value in split_model(got.model)[1].items():
+        np.testing.assert_array_equal(value, params[name], err_msg=name)
+    assert losses(tmp_path) == losses(whole)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_with_zero(tmp_path):
+    process = start(tmp_path)
+    wait_for_checkpoint(tmp_path, 4, process)
+    process.send_signal(signal.SIGTERM)
+    errors = finish(process)
+    stopped = re.search(r"stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
+    assert stopped, errors
+    assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
+    assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
+
+
+def check_same_training(whole: Path, workdir: Path) -> None:
+    one, two = losses(whole), losses(workdir)
     assert one.keys() == two.keys()
     # The first steps only: rounding in another order grows from there.
     first = [k for k in one if k[0] <= 5]
@@ -63,17 +100,19 @@ def test_two_processes_train_as_one_does(losses_of_one, tmp_path, fsdp):
 
 
 @pytest.mark.slow
-def test_sigterm_to_one_stops_both_and_the_run_goes_on(tmp_path):
+def test_two_processes_train_as_one_does(whole, tmp_path):
+    finish(*start_two(tmp_path, "--config.mesh.fsdp=2"))
+    check_same_training(whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_stops_both_and_the_run_goes_on(whole, tmp_path):
     processes = start_two(tmp_path)
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "checkpoints" / "checksums" / "4.json").exists():
-        assert all(p.poll() is None for p in processes), "the run ended before it was stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_checkpoint(tmp_path, 4, *processes)
     processes[1].send_signal(signal.SIGTERM)
-    assert finish(processes).count("stopped by SIGTERM") == 2
-    finish(start_two(tmp_path))
-    assert max(step for step, _ in losses(tmp_path)) == 16
+    assert finish(*processes).count("stopped by SIGTERM") == 2
+    finish(*start_two(tmp_path))
+    check_same_training(whole, tmp_path)
 
 
 def test_processes_that_cannot_meet_are_one_line(tmp_path, capsys):
