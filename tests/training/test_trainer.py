@@ -220,18 +220,27 @@ def test_non_finite_validation_loss_stops_before_it_is_saved(tiny_model, tmp_pat
     assert [line["step"] for line in lines if line["split"] == "val"] == [2]
 
 
-@pytest.mark.slow
-def test_one_compilation_per_stage(tiny_data, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def whole(tiny_data, tmp_path_factory):
+    """An unbroken run through both stages with surface terms: its trainer and compiled steps."""
     surface = ("train.loss.surface.chamfer=1.0", "train.loss.surface.points=64")
-    trainer = run.build_trainer(run_config(tiny_data, *surface), tmp_path)
+    config = run_config(tiny_data, *surface)
     steps = []
 
     def counted(*args):
         steps.append(make_train_step(*args))
         return steps[-1]
 
-    monkeypatch.setattr(trainer_module, "make_train_step", counted)
-    trainer.train(save_every=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "make_train_step", counted)
+        trainer = run.build_trainer(config, tmp_path_factory.mktemp("whole"))
+        trainer.train(save_every=1)
+    return config, trainer, steps
+
+
+@pytest.mark.slow
+def test_one_compilation_per_stage(whole):
+    _, _, steps = whole
     assert [step._cache_size() for step in steps] == [1, 1]
 
 
@@ -243,11 +252,9 @@ def test_checkpoints_of_another_model_are_refused(tiny_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
-    config = run_config(tiny_data)
-    whole = run.build_trainer(config, tmp_path / "whole")
-    whole.train(save_every=1)
-    broken = run.build_trainer(config, tmp_path / "broken")
+def test_resume_is_bit_for_bit_the_unbroken_run(whole, tmp_path):
+    config, whole, _ = whole
+    broken = run.build_trainer(config, tmp_path)
     stop = broken._record
 
     def interrupt(step, metrics, bar):
@@ -259,22 +266,21 @@ def test_resume_is_bit_for_bit_the_unbroken_run(tiny_data, tmp_path):
     broken.train(save_every=1)
     assert broken.interrupted
     assert broken.step % broken.train_loader.steps_per_epoch  # nothing but the signal saves there
-    assert (tmp_path / "broken" / "checkpoints" / str(broken.step)).is_dir()
-    resumed = run.build_trainer(config, tmp_path / "broken")
+    assert (tmp_path / "checkpoints" / str(broken.step)).is_dir()
+    resumed = run.build_trainer(config, tmp_path)
     resumed.train(save_every=1)
     assert resumed.step == whole.step == 16
-    meta = load_model(tmp_path / "broken").meta
+    meta = load_model(tmp_path).meta
     assert meta["config_sha256"] == hashlib.sha256(to_json(config).encode()).hexdigest()
     assert meta["revision"] == run.revision(Path(__file__).parents[2])
     want = split_model(whole.model)[1]
     for name, value in split_model(resumed.model)[1].items():
         np.testing.assert_array_equal(value, want[name], err_msg=name)
-    losses = [
-        {(r["step"], r["split"]): r["loss"] for r in map(json.loads, path.read_text().splitlines())}
-        for path in (tmp_path / "whole/metrics.jsonl", tmp_path / "broken/metrics.jsonl")
-    ]
+    losses, lines = [], []
+    for workdir in (tmp_path, whole.workdir):
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        losses.append({(line["step"], line["split"]): line["loss"] for line in lines})
     assert losses[0] == losses[1]
-    lines = list(map(json.loads, (tmp_path / "whole/metrics.jsonl").read_text().splitlines()))
     assert all("surface_share" in line for line in lines if line["split"] == "val")
     # A warm-up of two steps for each group, then the cooldown in the second half of the last stage.
     rates = [line for line in lines if line["split"] == "train"]
