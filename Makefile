@@ -16,8 +16,9 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(PYTEST)
 
+# In the order of tests/conftest.py, not by the number of tests in a file.
 slow-test: $(VENV)/.installed-test
-	$(PYTEST) -m slow --durations=15
+	$(PYTEST) -m slow --durations=15 --no-loadscope-reorder
 
 tree-mode-test: $(VENV)/.installed-test
 	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(PYTEST) tests/models tests/training

@@ -28,6 +28,11 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+def pytest_collection_modifyitems(items):
+    """Training first: one worker would wait for another that starts these files last."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def quick_compile(request):
     """Compiles the tiny models' programs with few optimisations.
