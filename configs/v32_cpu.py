@@ -17,6 +17,6 @@ def get_config():
     data.num_heldout_styles = 80
     data.num_heldout_phrasing = 80
 
-    config.train.stage_epochs = (4, 3)
+    config.train.stage_epochs = (4, 2)
     config.checkpoint.save_every = 1
     return config
