@@ -89,7 +89,7 @@ def get_config():
     config.optim.learning_rate = 2e-3
     config.optim.text_encoder_scale = 0.2
     config.optim.warmup_steps = 50
-    config.optim.cooldown = 1.0
+    config.optim.cooldown = 0.5
     config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
     config.train.loss.relief = 2.0  # 5.0: no more motifs, worse hosts and palettes
