@@ -19,6 +19,7 @@ from otuken_jax.models.parameters import split_model
 from otuken_jax.training.checkpoints import load_model
 
 TINY = str(Path(__file__).parents[1] / "configs" / "tiny.py")
+TIMEOUT = 900  # seconds: only for what hangs; slow cores with other tests beside take 300
 
 
 def start(workdir: Path, *arguments: str) -> subprocess.Popen:
@@ -37,7 +38,7 @@ def start_two(workdir: Path, *overrides: str) -> list[subprocess.Popen]:
 
 
 def wait_for_checkpoint(workdir: Path, step: int, *processes: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + TIMEOUT
     while not (workdir / "checkpoints" / "checksums" / f"{step}.json").exists():
         assert all(p.poll() is None for p in processes), "the run ended before it was stopped"
         assert time.monotonic() < deadline
@@ -45,7 +46,7 @@ def wait_for_checkpoint(workdir: Path, step: int, *processes: subprocess.Popen) 
 
 
 def finish(*processes: subprocess.Popen) -> str:
-    outputs = [process.communicate(timeout=300)[1] for process in processes]
+    outputs = [process.communicate(timeout=TIMEOUT)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), outputs
     return "".join(outputs)
 
