@@ -254,9 +254,9 @@ def test_what_training_shows_pierced_is_in_one_piece():
 def assert_in_one_piece(recipe):
     fields = build_fields(recipe, 64, coarsest=32)
     assert label(fields.sdf < 0, connectivity=1).max() == 1, recipe
-    # Little was dropped for it: at most 0.7 % on tiles and lamps, 2.7 % of a rose on a burner.
+    # Next to nothing was dropped for it.
     cut = Shape(recipe, 32).sdf(grid_points(64).reshape(-1, 3)) < 0
-    assert cut.sum() - (fields.sdf < 0).sum() < 0.03 * cut.sum(), recipe
+    assert cut.sum() - (fields.sdf < 0).sum() < 0.01 * cut.sum(), recipe
 
 
 @pytest.mark.slow
@@ -286,19 +286,43 @@ def test_motifs_of_half_size_cells_survive_sixteen_voxels():
         assert agreement > 0.87, name
 
 
+# Of an ornament's voxels, the share under two voxels in the worst motif, rounded up: of a row, and
+# of cells of half the size. The others have at most 0.1 and 0.26.
+THIN_IN_ROWS = {
+    "cini": 0.05,
+    "vazo": 0.05,
+    "kocmezar": 0.11,
+    "migfer": 0.11,
+    "kumbet": 0.12,
+    "ahlat": 0.12,
+    "tug": 0.13,
+    "sutunbasligi": 0.13,
+    "rahle": 0.13,
+    "kemertokasi": 0.13,
+    "kubbe": 0.14,
+    "cesme": 0.14,
+    "tasbaba": 0.15,
+    "buhurdan": 0.16,
+    "tackapi": 0.18,
+    "sanduka": 0.25,  # kufi on its low side
+    "mihrap": 0.29,  # mukarnas in its niche
+}
+THIN_IN_HALF_CELLS = {"kase": 0.3, "samdan": 0.29, "minare": 0.28, "sutunbasligi": 0.28}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_strokes_are_two_voxels_wide(host):
     """Of the ornament's voxels at 64^3, how many lie in no 2x2x2 block of the solid, or of the cut.
 
     A row's strokes and tips are as good as all two voxels wide, those of cells of half the size
-    for the greater part; `table` keeps the latter off coarse grids and small faces. Worst of a row:
-    hacvari and mukarnas in a niche, kufi on the low side of a sanduka.
+    for the greater part; `table` keeps the latter off coarse grids and small faces.
     """
     points = grid_points(64).reshape(-1, 3)
     uses = [(motif, styles_of(host, motif)[0]) for motif in MOTIFS if styles_of(host, motif)]
     parts = Shape(Recipe(host, *uses[0], 0, (1, 1, 1), 0), 32).host(points)
-    in_rows = []
+    row, half = THIN_IN_ROWS.get(host, 0.1), THIN_IN_HALF_CELLS.get(host, 0.26)
+    bounds = {"row": row, "medallion": 2 * row, "border": half, "allover": half}
     for motif, style in uses:
         for layout in ["row", *layouts_of(host, motif, 64)]:
             shape = Shape(Recipe(host, motif, style, 0, (1, 1, 1), 0, None, layout), 32)
@@ -308,8 +332,4 @@ def test_strokes_are_two_voxels_wide(host):
                 solid, bare = ~solid, ~bare
             ornament = solid & ~bare
             thin = ornament & ~binary_opening(solid, np.ones((2, 2, 2)))
-            share = thin.sum() / ornament.sum()
-            assert share < 0.3, (motif, layout)
-            if layout == "row":
-                in_rows.append(share)
-    assert np.mean(in_rows) < 0.1
+            assert thin.sum() < bounds[layout] * ornament.sum(), (motif, layout)

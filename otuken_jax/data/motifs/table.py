@@ -7,7 +7,6 @@ them freely.
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool
 from scipy.ndimage import label
 
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
@@ -106,6 +105,7 @@ NEVER = (
 TEXTILES = ("otag", "kilim")  # nothing is carved into felt or a weave
 STONES = ("balbal", "tasbaba", "bengutas", "kocmezar", "ahlat", "mezartasi")  # never painted alone
 PIERCED_HOSTS = ("cini", "kandil", "buhurdan")  # thin enough to cut through
+TOO_OPEN = {"buhurdan": ("petek", "gul")}  # motifs that would break the lid's top off
 BRIDGE = 0.1  # chart units: a voxel and a half of a 64^3 grid
 SMALL_CELLS = 64  # coarsest grid that shows cells of half the size
 # Hosts whose face has room for them: strokes of two voxels, for the greater part.
@@ -191,7 +191,7 @@ def techniques_of(host: str, motif: str, style: str) -> list[str]:
         and host in PIERCED_HOSTS
         and motif not in FINE
         and is_pierceable(motif)
-        and not (host == "buhurdan" and MOTIFS[motif].lattice)  # the lid's top would break off
+        and motif not in TOO_OPEN.get(host, ())
     ):
         names.append("pierced")
     return names
@@ -210,16 +210,11 @@ def layouts_of(host: str, motif: str, resolution: int) -> list[str]:
 def is_pierceable(motif: str) -> bool:
     """Whether cutting the motif out of a wall (of a lattice: its ground) drops no loose piece.
 
-    Nor may anything hang by less than `BRIDGE`.
+    Nor may more than specks hang by less than `BRIDGE`.
     """
     c = ((np.arange(64) + 0.5) / 32 - 1).astype(np.float32)
     field = motif_field(motif, *np.meshgrid(c, c, indexing="ij"))
     depth = -field if MOTIFS[motif].lattice else np.pad(field, 1, constant_values=2)
-    return all(_is_one_piece(depth > least) for least in (0, BRIDGE / 2))
-
-
-def _is_one_piece(region: Bool[np.ndarray, "m n"]) -> bool:
-    """But for specks."""
-    part, _ = label(region)
-    sizes = np.bincount(part[part > 0])
-    return bool(sizes.max() > 0.99 * sizes.sum())
+    held, _ = label(depth > BRIDGE / 2)
+    sizes = np.bincount(held[held > 0])
+    return int(label(depth > 0)[1]) == 1 and bool(sizes.max() > 0.99 * sizes.sum())
