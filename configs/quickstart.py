@@ -69,6 +69,7 @@ def get_config():
     data.hosts = HOSTS
     data.motifs = MOTIFS
     data.styles = STYLES
+    data.free = True
     data.heldout_styles = ("kutahya",)
     data.num_shapes = 800
     data.num_val = 64

@@ -10,6 +10,7 @@ def get_config():
 
     data = config.data
     data.hosts = data.motifs = data.styles = ()  # the whole library
+    data.free = False
     data.heldout_styles = ()  # an eighth of the styles
     data.num_shapes = 3000
     data.num_val = 160

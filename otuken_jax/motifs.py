@@ -42,12 +42,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     build = commands.add_parser("build", help="a data set for training")
     add = build.add_argument
     add("--count", type=int, required=True, help="training shapes; a 20th of it more each in val "
-        "and heldout_pairs, a 40th in heldout_styles and heldout_phrasing")  # fmt: skip
+        "and heldout_pairs, a 40th in heldout_phrasing and, of all styles, "
+        "heldout_styles")  # fmt: skip
     add("--resolution", type=int, default=64, help="of the stored fields (default 64)")
     add("--seed", type=int, default=0)
     add("--out", required=True, help="folder; the same command goes on where it was stopped")
     add("--workers", type=int, help="processes (default: one per CPU; 0: none)")
     add("--meshes", help="also write every shape as glb, obj, stl or ply")
+    for kind in ("hosts", "motifs", "styles"):
+        add(f"--{kind}", default="", help=f"names of `list`, with commas (default: all {kind})")
+    add("--free", action="store_true", help="combine them freely, not only as the table has them")
 
     sheets = commands.add_parser("sheets", help="motifs.md with contact sheets of motifs and hosts")
     sheets.add_argument("--out", default="docs", help="folder (default docs)")
@@ -89,8 +93,10 @@ def render(arguments: argparse.Namespace) -> Path:
     from otuken_jax.geometry.render import render_mesh, save_png
 
     name, host = arguments.name, arguments.host
+    chosen = (arguments.style, arguments.technique, arguments.layout, arguments.palette)
+    applied = chosen != (None, None, "row", 0)
     if name in HOSTS:
-        if host or arguments.style or arguments.technique:
+        if host or applied:
             raise UserError(
                 f"{name} is an object; to put a motif on it: render MOTIF --host {name}"
             )
@@ -106,6 +112,10 @@ def render(arguments: argparse.Namespace) -> Path:
             technique=arguments.technique,
             layout=arguments.layout,
         )
+    elif applied:
+        raise UserError(
+            "style, technique, layout and palette are of a motif on an object; add --host"
+        )
     out = Path(arguments.out or f"{name}.png")
     if name in MOTIFS and host is None:
         save_png(flat_picture(name, 512), out)
@@ -117,7 +127,7 @@ def render(arguments: argparse.Namespace) -> Path:
 
 
 def build(arguments: argparse.Namespace) -> None:
-    """Builds a data set of the whole library."""
+    """Builds a data set of the library."""
     from otuken_jax.data.build import build_motif_dataset
 
     _check_resolution(arguments.resolution)
@@ -133,14 +143,20 @@ def build(arguments: argparse.Namespace) -> None:
         coarsest=min(32, arguments.resolution),
         num_val=others,
         num_heldout=others,
-        num_heldout_styles=-(-others // 2),
+        num_heldout_styles=0 if arguments.styles else -(-others // 2),
         num_heldout_phrasing=-(-others // 2),
         num_workers=arguments.workers,
         meshes=arguments.meshes,
+        **{k: _names(getattr(arguments, k)) for k in ("hosts", "motifs", "styles")},
+        free=arguments.free,
     )
     for name, split in manifest["splits"].items():
         size = sum(file["bytes"] for file in split["files"].values())
         print(f"{name}: {split['count']} shapes, {size / 1e6:.1f} MB")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(",", " ").split())
 
 
 def captions_page(count: int, seed: int) -> str:

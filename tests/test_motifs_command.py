@@ -44,8 +44,10 @@ def test_render_draws_a_shape(opengl, tmp_path, arguments):
 
 
 def test_build_writes_a_data_set(tmp_path, capsys):
-    motifs.main(f"build --count 2 --resolution 16 --workers 0 --out {tmp_path}".split())
-    assert "train: 2 shapes" in capsys.readouterr().out
+    chosen = "--hosts vazo,surahi,bengutas --motifs lale,nar,penc,im --styles gokturk,iznik"
+    build = f"build --count 8 --resolution 16 --workers 0 {chosen} --out"
+    motifs.main(f"{build} {tmp_path}".split())
+    assert "train: 8 shapes" in capsys.readouterr().out
     assert (tmp_path / "train.arrayrecord").stat().st_size > 0
 
 
@@ -54,7 +56,11 @@ def test_build_writes_a_data_set(tmp_path, capsys):
     [
         (["render", "papatya"], "no motif or object 'papatya'"),
         (["render", "vazo", "--host", "vazo"], "render MOTIF --host vazo"),
+        (["render", "vazo", "--layout", "border"], "render MOTIF --host vazo"),
+        (["render", "lale", "--style", "iznik"], "add --host"),
+        (["render", "lale", "--palette", "1"], "add --host"),
         (["render", "lale", "--host", "kupa"], "no host 'kupa'"),
+        (["build", "--count", "2", "--motifs", "lale,papatya", "--out", "x"], "motif papatya"),
         (["render", "lale", "--host", "vazo", "--palette", "9"], "palettes 0 to 2"),
         (["build", "--count", "0", "--out", "x"], "at least 1"),
         (["build", "--count", "2", "--resolution", "8", "--out", "x"], "--resolution is 8"),

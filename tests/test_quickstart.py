@@ -34,7 +34,7 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
 def test_training_does_not_show_the_pairs_of_the_first_prompts(number, pair, words):
     prompt = " ".join(filter(None, quickstart.PROMPTS[number]))
     assert all(word in prompt for word in words)
-    selection = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES}
+    selection = {"hosts": HOSTS, "motifs": MOTIFS, "styles": STYLES, "free": True}
     unseen = get_config().data.heldout_styles
     assert pair in hold_out(0, **selection, unseen_styles=unseen).pairs
 

@@ -111,6 +111,7 @@ def build_motif_dataset(
     num_heldout_styles: int = 0,
     num_heldout_phrasing: int = 0,
     heldout_styles: Sequence[str] = (),
+    free: bool = False,
     num_workers: int | None = None,
     progress: bool = True,
     meshes: str | None = None,
@@ -128,6 +129,7 @@ def build_motif_dataset(
         num_heldout: shapes in `heldout_pairs`.
         heldout_styles: those that only `heldout_styles` shows; none given, the seed draws some if
             that split has shapes.
+        free: any motif may go on any host in any style, not only where the library's table has it.
         num_workers: processes; None takes one per CPU, 0 works in this one.
         meshes: a format; every shape's mesh is written to `meshes/` too.
 
@@ -153,6 +155,7 @@ def build_motif_dataset(
         "num_heldout_styles": num_heldout_styles,
         "num_heldout_phrasing": num_heldout_phrasing,
         "heldout_styles": list(heldout_styles),
+        "free": free,
         "library": library_version(),
     }
     if meshes:
@@ -168,6 +171,7 @@ def build_motif_dataset(
         motifs=motifs or None,
         styles=styles or None,
         unseen_styles=heldout_styles or (None if num_heldout_styles else ()),
+        free=free,
     )
     recipes = sample_recipes(
         num_shapes,

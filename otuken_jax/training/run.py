@@ -139,6 +139,7 @@ def build_motifs(config: ConfigDict, workdir: Path) -> Path:
         num_heldout_styles=data.num_heldout_styles,
         num_heldout_phrasing=data.num_heldout_phrasing,
         heldout_styles=tuple(data.heldout_styles),
+        free=data.free,
     )
     processes.wait_for_all("data")
     return directory

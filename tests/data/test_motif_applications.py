@@ -80,7 +80,7 @@ def test_a_bead_of_glass_is_blue_and_not_woven():
     assert styles_of("kilim", "goz") == ("kilim",)
 
 
-def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
+def test_selections_follow_the_table_unless_they_are_free():
     splits = sample_recipes(3000, 0, hold_out(0), num_val=100, num_heldout_pairs=100)
     ornamented = [r for split in splits.values() for r in split if r.motif]
     assert all(allowed(r.host, r.motif, r.style) for r in ornamented)
@@ -91,7 +91,13 @@ def test_the_whole_library_follows_the_table_and_a_full_selection_is_free():
     assert {r.layout for r in coarse} == {"row", "medallion"}
     assert not any(r.technique == "color" for r in splits["val"] + splits["heldout_pairs"])
     odd = {"hosts": ["bengutas"], "motifs": ["karanfil", "goz"], "styles": ["barok"]}
-    free = sample_recipes(10, 0, hold_out(0, **odd))["train"]
+    with pytest.raises(UserError, match="nothing is left"):
+        sample_recipes(10, 0, hold_out(0, **odd))
+    part = {"hosts": ["vazo", "bengutas"], "motifs": ["nar", "im"], "styles": ["iznik", "gokturk"]}
+    shown = sample_recipes(40, 0, hold_out(0, **part))["train"]
+    assert {r.motif for r in shown if r.host == "bengutas"} == {"im", None}
+    assert {r.motif for r in shown if r.host == "vazo"} == {"nar", None}
+    free = sample_recipes(10, 0, hold_out(0, **odd, free=True))["train"]
     assert {r.motif for r in free} >= {"goz"}
     assert {(r.technique, r.layout) for r in free} == {(None, "row")}
 

@@ -54,6 +54,7 @@ def motif_data(tmp_path_factory):
         hosts=("vazo", "kase"),
         motifs=("lale", "yildiz8", "hilal"),
         styles=("iznik", "selcuklu"),
+        free=True,
         num_val=9,
         num_heldout=4,
         num_heldout_phrasing=1,

@@ -87,6 +87,7 @@ def hold_out(
     motifs: Sequence[str] | None = None,
     styles: Sequence[str] | None = None,
     unseen_styles: Sequence[str] | None = (),
+    free: bool = False,
 ) -> Holdout:
     """Divides a selection of the library; None stands for all of it.
 
@@ -94,13 +95,11 @@ def hold_out(
     eighth of the styles, such that the others still show every host, and every motif on at least
     three: to be looked for on one more, it must have been seen apart from a host.
 
-    A selection that names hosts, motifs and styles is combined freely, otherwise `table` says what
-    goes together.
+    `table` says what goes together, unless the selection may be combined freely.
 
     Raises:
         UserError: a name that the library does not have, or no style can be held out.
     """
-    free = None not in (hosts, motifs, styles)
     hosts = _check("host", hosts, HOSTS)
     motifs = _check("motif", motifs, MOTIFS)
     styles = _check("style", styles, STYLES)
