@@ -29,7 +29,7 @@ PROMPTS = (
         None,
     ),
     (
-        "kare biçimli, orta kalınlıkta, keskin köşeli bir karo çini",
+        "kare biçimli, keskin köşeli, orta kalınlıkta bir karo çini",
         "İznik üslubunda, beyaz zemin üzerine lacivert kabartma çintemani motifi",
         None,
     ),

@@ -144,12 +144,13 @@ def test_surface_points(recipe):
     )
     assert (on_ground | on_motif).all()
     assert on_motif.mean() > 0.02
+    material = PLAIN_COLORS[HOSTS[recipe.host].material]
     plain = sample_surface(Recipe(recipe.host, None, None, 1, (1, 1, 1), 0), 10, 0)
-    np.testing.assert_allclose(plain["colors"], np.tile(PLAIN_COLORS[1].rgb, (10, 1)), rtol=1e-6)
+    np.testing.assert_allclose(plain["colors"], np.tile(material[1].rgb, (10, 1)), rtol=1e-6)
 
 
 def test_points_are_spread_evenly():
-    tile = Recipe("cini", None, None, 0, (1, 1, 0), 0)
+    tile = Recipe("cini", None, None, 0, (1, 0, 1), 0)
     points = sample_surface(tile, 4000, 0)["points"]
     front = points[points[:, 0] > points[:, 0].max() - 0.01]
     quarters = np.histogram2d(front[:, 1], front[:, 2], bins=2)[0]

@@ -23,7 +23,7 @@ from otuken_jax.data.motifs.phrases import (
     TECHNIQUES,
     Phrasings,
 )
-from otuken_jax.data.motifs.recipes import Form, Recipe
+from otuken_jax.data.motifs.recipes import Form, Recipe, plain_color
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.table import own_technique
 from otuken_jax.data.motifs.turkish import locative, possessive, with_li
@@ -32,14 +32,10 @@ from otuken_jax.data.text import FOLDING, normalize
 LONGEST = 199  # bytes of a text: with its end token 200, what every configuration reads
 SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
 STYLE_KIND = "style_text"
-ADJECTIVES = ("haçvari", "kûfi")  # motifs that no one calls by that word alone
-UNINFLECTED = (*ADJECTIVES, "elibelinde")  # and those that take no -lI
-COLORS = {
-    color.name: color
-    for palettes in (*(style.palettes for style in STYLES.values()), [PLAIN_COLORS])
-    for colors in palettes
-    for color in (colors if isinstance(colors, tuple) else (colors.ground, colors.motif))
-}
+UNINFLECTED = ("elibelinde", "yıldız ve haç")  # motifs that take no -lI
+PALETTES = [palette for style in STYLES.values() for palette in style.palettes]
+PLAIN = [color for colors in PLAIN_COLORS.values() for color in colors]
+COLORS = {c.name: c for c in (*PLAIN, *(c for p in PALETTES for c in (p.ground, p.motif)))}
 
 
 def captions(recipe: Recipe, *, heldout: bool = False) -> dict[str, str]:
@@ -92,7 +88,7 @@ def described(recipe: Recipe) -> dict[str, str]:
     """The word, or the library's name, of everything that a caption can say of a recipe."""
     words = {"host": recipe.host, **_form_words(recipe.host, recipe.form)}
     if recipe.motif is None:
-        return words | {"plain": "plain", "ground": PLAIN_COLORS[recipe.palette].name}
+        return words | {"plain": "plain", "ground": plain_color(recipe).name}
     style = STYLES[recipe.style]
     palette = style.palettes[recipe.palette]
     return words | {
@@ -170,7 +166,6 @@ _INFLECTIONS: dict[tuple[str, str], Callable[[Any], str | None]] = {
     ("host", "face"): lambda host: possessive(host.face),
     ("host", "on_face"): lambda host: locative(possessive(host.face), possessed=True),
     ("motif", ""): lambda motif: motif.name,
-    ("motif", "noun"): lambda motif: None if motif.name in ADJECTIVES else motif.name,
     ("motif", "with_li"): lambda m: None if m.name in UNINFLECTED else with_li(m.name),
     ("style", ""): lambda style: style.name,
 }

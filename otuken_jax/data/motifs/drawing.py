@@ -18,7 +18,7 @@ Number = float | int
 Path = list[tuple[Number, Number]]
 GROUPS = {  # Turkish and English names of the contact sheets
     "bitki": ("Çiçekler ve meyveler", "Flowers and fruit"),
-    "yaprak": ("Yapraklar, ağaçlar ve rumîler", "Leaves, trees and rumi"),
+    "yaprak": ("Yapraklar, ağaçlar ve rumiler", "Leaves, trees and rumi"),
     "geometrik": ("Geometrik ve mimari motifler", "Geometry and architecture"),
     "bordur": ("Bordürler", "Borders"),
     "sembol": ("Simgeler ve madalyonlar", "Symbols and medallions"),

@@ -77,7 +77,7 @@ def rhyton(horn: float, mouth: float, legs: float, thickness: float) -> Surface:
     return parts
 
 
-def book_stand(angle: float, width: float, feet: float, thickness: float) -> Surface:
+def book_stand(angle: float, feet: float, width: float, thickness: float) -> Surface:
     """Rahle: two boards that cross along y, on arched feet; ornament on the front one's foot."""
     tilt = np.radians(blend(angle, 17.0, 23.0, 30.0))
     half_y = blend(width, 0.56, 0.656, 0.813)
@@ -110,7 +110,7 @@ def book_stand(angle: float, width: float, feet: float, thickness: float) -> Sur
     return parts
 
 
-def belt_plaque(width: float, body: float, corner: float, thickness: float) -> Surface:
+def belt_plaque(width: float, corner: float, body: float, thickness: float) -> Surface:
     """Kemer tokası: a plate with four rivets and a loop to -y for the strap."""
     half_y, half_z = 0.53, blend(width, 0.44, 0.54, 0.66)
     half_x = half_thickness(body, thickness)

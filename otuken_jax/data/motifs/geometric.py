@@ -146,7 +146,7 @@ GEOMETRIC: dict[str, Motif] = {
         _yildiz12,
     ),
     "hacvari": Motif(
-        "haçvari",
+        "yıldız ve haç",
         "star and cross",
         "geometrik",
         "Kubadabad çinilerinde yıldızların arasını dolduran haç.",

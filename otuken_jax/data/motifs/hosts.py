@@ -13,6 +13,9 @@ Levels = tuple[str, str, str]
 class Host:
     """Nouns, the part that carries ornament, adjectives of the form, and the builder.
 
+    An adjective of one word comes first or last: in "ince ve sivri tepeli" it may be the top that
+    is thin.
+
     `jitter` is how far, in levels, a shape may be from what its adjectives say: so little that two
     shapes with the same adjectives have an IoU of at least 0.95. A flat face that lies on cell
     centres turns a whole layer of cells over at once, so some hosts have less, or none.
@@ -24,6 +27,7 @@ class Host:
     form: tuple[Levels, Levels, Levels]
     build: Callable[[float, float, float, float], Surface]
     jitter: float = 0.015
+    material: str = "clay"  # of PLAIN_COLORS
 
 
 VESSEL_HEIGHTS = ("bodur", "orta boylu", "ince uzun")
@@ -83,8 +87,8 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("yatay dikdörtgen biçimli", "kare biçimli", "dikey dikdörtgen biçimli"),
-            THICKNESSES,
             ("keskin köşeli", "hafif pahlı", "geniş pahlı"),
+            THICKNESSES,
         ),
         monuments.tile,
     ),
@@ -98,6 +102,7 @@ HOSTS: dict[str, Host] = {
             ("tablasız", "küçük tablalı", "geniş tablalı"),
         ),
         vessels.candlestick,
+        material="metal",
     ),
     "kumbet": Host(
         "kümbet",
@@ -110,6 +115,7 @@ HOSTS: dict[str, Host] = {
         ),
         monuments.tomb_tower,
         jitter=0.006,
+        material="masonry",
     ),
     "otag": Host(
         "otağ",
@@ -122,6 +128,7 @@ HOSTS: dict[str, Host] = {
         ),
         monuments.tent,
         jitter=0.006,
+        material="felt",
     ),
     "testi": Host(
         "testi",
@@ -140,10 +147,11 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
-            THICKNESSES,
             ("düz tepeli", "yuvarlak tepeli", "sivri tepeli"),
+            THICKNESSES,
         ),
         monuments.stele,
+        material="stone",
     ),
     "ibrik": Host(
         "ibrik",
@@ -155,6 +163,7 @@ HOSTS: dict[str, Host] = {
             ("kısa emzikli", "orta boy emzikli", "uzun emzikli"),
         ),
         metalware.ewer,
+        material="metal",
     ),
     "kandil": Host(
         "kandil",
@@ -177,6 +186,7 @@ HOSTS: dict[str, Host] = {
             ("kısa ayaklı", "orta boy ayaklı", "uzun ayaklı"),
         ),
         metalware.burner,
+        material="metal",
     ),
     "gulabdan": Host(
         "gülabdan",
@@ -188,6 +198,7 @@ HOSTS: dict[str, Host] = {
             ("alçak ayaklı", "orta boy ayaklı", "yüksek ayaklı"),
         ),
         metalware.sprinkler,
+        material="metal",
     ),
     "semaver": Host(
         "semaver",
@@ -199,6 +210,7 @@ HOSTS: dict[str, Host] = {
             ("alçak kaideli", "orta boy kaideli", "yüksek kaideli"),
         ),
         metalware.samovar,
+        material="metal",
     ),
     "migfer": Host(
         "miğfer",
@@ -210,6 +222,7 @@ HOSTS: dict[str, Host] = {
             ("kısa yanaklıklı", "orta boy yanaklıklı", "uzun yanaklıklı"),
         ),
         metalware.helmet,
+        material="metal",
     ),
     "tug": Host(
         "tuğ",
@@ -222,6 +235,7 @@ HOSTS: dict[str, Host] = {
         ),
         metalware.standard,
         jitter=0.006,
+        material="metal",
     ),
     "mezartasi": Host(
         "kavuklu mezar taşı",
@@ -229,10 +243,11 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
-            THICKNESSES,
             ("alçak başlıklı", "orta boy başlıklı", "yüksek başlıklı"),
+            THICKNESSES,
         ),
         stones.turbaned_stone,
+        material="stone",
     ),
     "kocmezar": Host(
         "koçbaşlı mezar taşı",
@@ -244,6 +259,7 @@ HOSTS: dict[str, Host] = {
             ("alçak kaideli", "orta boy kaideli", "yüksek kaideli"),
         ),
         stones.ram,
+        material="stone",
     ),
     "ahlat": Host(
         "Ahlat şahidesi",
@@ -251,11 +267,12 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
-            THICKNESSES,
             ("düz tepeli", "mukarnas tepeli", "ejder tepeli"),
+            THICKNESSES,
         ),
         stones.ahlat_stele,
         jitter=0.002,
+        material="stone",
     ),
     "balbal": Host(
         "balbal",
@@ -263,10 +280,11 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
-            ("dik duran", "hafif eğik", "çok eğik"),
             ("düz tepeli", "yuvarlak tepeli", "sivri tepeli"),
+            ("dik duran", "hafif eğik", "çok eğik"),
         ),
         stones.balbal,
+        material="stone",
     ),
     "tasbaba": Host(
         "taşbaba",
@@ -278,6 +296,7 @@ HOSTS: dict[str, Host] = {
             THICKNESSES,
         ),
         stones.ancestor,
+        material="stone",
     ),
     "sanduka": Host(
         "sanduka",
@@ -290,6 +309,7 @@ HOSTS: dict[str, Host] = {
         ),
         stones.cenotaph,
         jitter=0.0,
+        material="stone",
     ),
     "kubbe": Host(
         "kubbe",
@@ -302,6 +322,7 @@ HOSTS: dict[str, Host] = {
         ),
         buildings.dome,
         jitter=0.002,
+        material="masonry",
     ),
     "minare": Host(
         "minare",
@@ -313,6 +334,7 @@ HOSTS: dict[str, Host] = {
             ("kısa külahlı", "orta boy külahlı", "uzun külahlı"),
         ),
         buildings.minaret,
+        material="masonry",
     ),
     "tackapi": Host(
         "taçkapı",
@@ -324,6 +346,7 @@ HOSTS: dict[str, Host] = {
             ("yuvarlak kemerli", "sivri kemerli", "mukarnas kavsaralı"),
         ),
         buildings.portal,
+        material="masonry",
     ),
     "mihrap": Host(
         "mihrap",
@@ -335,6 +358,7 @@ HOSTS: dict[str, Host] = {
             ("düz taçlı", "yuvarlak taçlı", "sivri taçlı"),
         ),
         buildings.prayer_niche,
+        material="masonry",
     ),
     "sutunbasligi": Host(
         "sütun başlığı",
@@ -346,6 +370,7 @@ HOSTS: dict[str, Host] = {
             ("ince tablalı", "orta kalınlıkta tablalı", "kalın tablalı"),
         ),
         buildings.capital,
+        material="masonry",
     ),
     "cesme": Host(
         "çeşme",
@@ -358,6 +383,7 @@ HOSTS: dict[str, Host] = {
         ),
         buildings.fountain,
         jitter=0.0,
+        material="masonry",
     ),
     "ritonhitit": Host(
         "riton",
@@ -376,11 +402,12 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("dar açılı", "orta açılı", "geniş açılı"),
-            ("dar", "orta genişlikte", "geniş"),
             ("alçak kemerli", "orta boy kemerli", "yüksek kemerli"),
+            ("dar", "orta genişlikte", "geniş"),
         ),
         furnishings.book_stand,
         jitter=0.0,
+        material="wood",
     ),
     "kemertokasi": Host(
         "kemer tokası",
@@ -388,10 +415,11 @@ HOSTS: dict[str, Host] = {
         "ön yüz",
         (
             ("dar", "orta genişlikte", "geniş"),
-            THICKNESSES,
             ("keskin köşeli", "yuvarlak köşeli", "oval biçimli"),
+            THICKNESSES,
         ),
         furnishings.belt_plaque,
+        material="metal",
     ),
     "kilim": Host(
         "kilim panosu",
@@ -404,6 +432,7 @@ HOSTS: dict[str, Host] = {
         ),
         furnishings.kilim,
         jitter=0.006,
+        material="felt",
     ),
     "nazarboncuk": Host(
         "nazar boncuğu",
@@ -415,5 +444,6 @@ HOSTS: dict[str, Host] = {
             ("küçük delikli", "orta boy delikli", "büyük delikli"),
         ),
         furnishings.bead,
+        material="glass",
     ),
 }

@@ -33,7 +33,7 @@ def half_thickness(body: float, thickness: float) -> float:
     return least * max(1.0, blend(body, 1.0, 1.35, 1.75))
 
 
-def tile(shape: float, body: float, corner: float, thickness: float) -> Surface:
+def tile(shape: float, corner: float, body: float, thickness: float) -> Surface:
     """Karo çini: an upright slab that looks to +x, ornament on its face."""
     half_y, half_z = TOP * min(1.0, 1 - 0.29 * shape), TOP * min(1.0, 1 + 0.29 * shape)
     half_x = half_thickness(body, thickness)
@@ -113,7 +113,7 @@ def tent(height: float, roof: float, crown: float, thickness: float) -> Surface:
     return parts
 
 
-def stele(height: float, body: float, crest: float, thickness: float) -> Surface:
+def stele(height: float, crest: float, body: float, thickness: float) -> Surface:
     """Bengü taş: an inscribed slab facing +x on a tortoise, its top flat, round or gabled."""
     half_y = blend(height, 0.74, 0.61, 0.5)
     half_x = half_thickness(body, thickness)

@@ -141,7 +141,7 @@ CAPTIONS: dict[str, Phrasings] = {
     "colloquial": Phrasings(
         (
             "bana {motif:with_li} bir {host} yap",
-            "üstünde {motif:noun} olan bir {host} istiyorum",
+            "üstünde {motif} motifi olan bir {host} istiyorum",
             "şöyle {style} tarzı, {motif} motifli bir {host} olsun",
             "bir {host} lazım, {motif} desenli olsun",
             "{a} bir {host} yap, üstü {motif} motifli olsun",

@@ -11,7 +11,7 @@ import numpy as np
 
 from otuken_jax.data.motifs.fields import MOTIFS
 from otuken_jax.data.motifs.hosts import HOSTS
-from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
+from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES, Color, Palette
 from otuken_jax.data.motifs.table import layouts_of, styles_of, techniques_of
 from otuken_jax.errors import UserError
 
@@ -56,6 +56,15 @@ def form_values(recipe: Recipe) -> tuple[float, float, float]:
     reach = HOSTS[recipe.host].jitter
     jitter = np.random.default_rng(recipe.jitter_seed).uniform(-reach, reach, 3)
     return tuple(float(level - 1 + j) for level, j in zip(recipe.form, jitter, strict=True))
+
+
+def plain_color(recipe: Recipe) -> Color:
+    """The colour of an object without ornament: one of its material's."""
+    return _palettes(recipe.host, None)[recipe.palette]
+
+
+def _palettes(host: str, style: str | None) -> Sequence[Palette | Color]:
+    return STYLES[style].palettes if style else PLAIN_COLORS[HOSTS[host].material]
 
 
 def is_heldout_pair(host: str, motif: str) -> bool:
@@ -241,7 +250,7 @@ def _draw(
                 host,
                 motif,
                 style,
-                int(rng.integers(len(STYLES[style].palettes if style else PLAIN_COLORS))),
+                int(rng.integers(len(_palettes(host, style)))),
                 forms[rng.integers(len(forms))],
                 int(rng.integers(2**31)),
             )

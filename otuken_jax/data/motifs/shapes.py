@@ -13,8 +13,8 @@ from otuken_jax.data.motifs.charts import Chart, Parts
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.primitives import smooth_union, smoothstep
-from otuken_jax.data.motifs.recipes import Recipe, form_values
-from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
+from otuken_jax.data.motifs.recipes import Recipe, form_values, plain_color
+from otuken_jax.data.motifs.styles import STYLES
 from otuken_jax.data.motifs.table import PIERCED_HOSTS, own_technique
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.marching_cubes import field_to_mesh
@@ -232,7 +232,7 @@ def surface_colors(shape: Shape, points: Float[np.ndarray, "n 3"]) -> Float[np.n
     """sRGB in 0..1 at surface points: the motif's colour where the relief is more than half."""
     recipe = shape.recipe
     if shape.style is None:
-        color = np.asarray(PLAIN_COLORS[recipe.palette].rgb, np.float32)
+        color = np.asarray(plain_color(recipe).rgb, np.float32)
         return np.broadcast_to(color, points.shape).copy()
     palette = shape.style.palettes[recipe.palette]
     pair = np.asarray([palette.ground.rgb, palette.motif.rgb], np.float32)

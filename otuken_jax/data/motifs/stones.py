@@ -23,7 +23,7 @@ CLEAR = (0.02, 0.1)  # distance from other parts over which the ornament fades i
 GROUND = np.float32(TOP)
 
 
-def turbaned_stone(width: float, body: float, turban: float, thickness: float) -> Surface:
+def turbaned_stone(width: float, turban: float, body: float, thickness: float) -> Surface:
     """Kavuklu mezar taşı: a slab that widens upwards, a neck, a wound turban."""
     top_half = blend(width, 0.6, 0.52, 0.45)
     foot_half = top_half - 0.06
@@ -110,7 +110,7 @@ def ram(length: float, horn: float, base: float, thickness: float) -> Surface:
     return parts
 
 
-def ahlat_stele(width: float, body: float, crest: float, thickness: float) -> Surface:
+def ahlat_stele(width: float, crest: float, body: float, thickness: float) -> Surface:
     """Ahlat şahidesi: a tall framed slab on a plinth; its top flat, corbelled or with dragons."""
     half_y = blend(width, 0.625, 0.56, 0.5)  # halfway between the centres of a 64^3 grid
     half_x = half_thickness(body, thickness)
@@ -161,7 +161,7 @@ def _crest(half: float, kind: int) -> np.ndarray:
     return np.stack([half * np.cos(t), half * (curve - curve.max())], axis=1)
 
 
-def balbal(width: float, lean: float, crest: float, thickness: float) -> Surface:
+def balbal(width: float, crest: float, lean: float, thickness: float) -> Surface:
     """Balbal: a rough standing stone, upright or leaning to its left (-y)."""
     half_y = blend(width, 0.54, 0.45, 0.37)
     half_x = max(0.28, (thickness + 0.12) / 2 + 0.05)

@@ -35,6 +35,7 @@ KREM = _color("krem rengi", "cream", "E8D9B5")
 BORDO = _color("bordo", "burgundy", "6E1423")
 KOBALT = _color("kobalt mavisi", "cobalt blue", "1F4AA8")
 TUNC = _color("tunç rengi", "bronze", "8C6A3A")
+CEVIZ = _color("ceviz rengi", "walnut", "6A4630")
 PEMBE = _color("gül pembesi", "rose pink", "D98A96")
 
 
@@ -207,4 +208,13 @@ STYLES: dict[str, Style] = {
     ),
 }
 
-PLAIN_COLORS: tuple[Color, ...] = (BEYAZ, KIREMIT, GRANIT)
+# Of an object without ornament, by its material.
+PLAIN_COLORS: dict[str, tuple[Color, ...]] = {
+    "clay": (BEYAZ, KIREMIT, FIRUZE),
+    "stone": (GRANIT, BAZALT, BEYAZ),
+    "masonry": (KIREMIT, GRANIT, BEYAZ),
+    "metal": (TUNC, ALTIN, BAZALT),
+    "wood": (CEVIZ, SIYAH, KREM),
+    "felt": (BEYAZ, KREM, BORDO),
+    "glass": (LACIVERT, KOBALT, FIRUZE),
+}

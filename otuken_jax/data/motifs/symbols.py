@@ -198,7 +198,7 @@ SYMBOLS: dict[str, Motif] = {
         _rozet,
     ),
     "kufi": Motif(
-        "kûfi",
+        "kûfi yazı",
         "square Kufic",
         "sembol",
         "Kareli yazı kuşağı; harfler soyuttur, metin taşımaz.",
