@@ -12,9 +12,22 @@ from otuken_jax import metrics
 from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.charts import Parts
 from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe
-from otuken_jax.data.motifs.shapes import Shape, band_region, sample_surface, surface_colors
-from otuken_jax.data.motifs.table import PIERCED_HOSTS
+from otuken_jax.data.motifs.shapes import (
+    Shape,
+    band_region,
+    build_fields,
+    sample_surface,
+    surface_colors,
+)
+from otuken_jax.data.motifs.table import (
+    PIERCED_HOSTS,
+    SMALL_CELLS,
+    allowed,
+    layouts_of,
+    techniques_of,
+)
 from otuken_jax.data.records import read_manifest
+from otuken_jax.evaluation.baselines import spread_colors
 from otuken_jax.evaluation.examples import Volume
 
 HOST_SAMPLES = 32  # hosts are told apart on a grid of at most so many cells a side
@@ -89,6 +102,7 @@ class Library:
     styles: tuple[str, ...]
     coarsest: int
     unseen_styles: tuple[str, ...] = ()  # of `styles`, those that training does not show
+    free: bool = True  # whether any motif may go on any host in any style
 
     @classmethod
     def read(cls, directory: str | Path) -> "Library | None":
@@ -103,6 +117,16 @@ class Library:
             tuple(held["styles"] or STYLES),
             held["coarsest"],
             tuple(manifest.get("heldout", {}).get("heldout_styles", ())),
+            held.get("free", False),
+        )
+
+    def shows(self, recipe: Recipe) -> bool:
+        """Whether the data may show the recipe: the table has it, if they follow the table."""
+        host, motif, style = recipe.host, recipe.motif, recipe.style
+        return self.free or (
+            allowed(host, motif, style)
+            and recipe.technique in (None, *techniques_of(host, motif, style))
+            and recipe.layout in ("row", *layouts_of(host, motif, SMALL_CELLS))
         )
 
     def occupancy_at(
@@ -174,6 +198,12 @@ class Library:
     def surface(self, recipe: Recipe) -> dict[str, Float[np.ndarray, "n 3"]]:
         """Points, normals and colours of a recipe that no record holds."""
         return sample_surface(recipe, COLOR_POINTS, 0, coarsest=self.coarsest)
+
+    def volume(self, recipe: Recipe, resolution: int) -> Volume:
+        """The true shape of a recipe that no record holds, with its colours."""
+        field = -build_fields(recipe, resolution, coarsest=self.coarsest).sdf
+        surface = self.surface(recipe)
+        return Volume(field, spread_colors(field, surface["points"], surface["colors"]))
 
 
 @dataclass(frozen=True)

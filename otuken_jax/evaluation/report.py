@@ -104,30 +104,33 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def summary_table(evaluation: Evaluation, results: Sequence[SplitResult]) -> str:
     """The few figures that say most, one line for each split and words, with definitions below."""
-    head = "split, words, shapes, IoU, mean shape, host, motif, chance, ceiling"
+    head = "split, words, shapes, IoU, mean shape, nearest caption, host, motif, nearest caption"
+    head += ", chance, ceiling, colour error, repeat error"
     rows = []
     for result in results:
         for words in evaluation.words:
             if words.name not in result.rows:
                 continue
             row, truth = result.rows[words.name], result.rows[CEILING]
-            mean = result.rows.get(BASELINES[1], {})
-            line = [result.split, words.name, str(row["iou"].count)]
-            line += [_number(row["iou"], 3), _number(mean.get("iou"), 3)]
-            line += [_number(row.get(name), 2) for name in ("host_accuracy", "motif_accuracy")]
+            nearest, mean = (result.rows.get(name, {}) for name in BASELINES)
             library = evaluation.library
+            line = [result.split, words.name, str(row["iou"].count)]
+            line += [_number(r.get("iou"), 3) for r in (row, mean, nearest)]
+            line += [_number(row.get("host_accuracy"), 2)]
+            line += [_number(r.get("motif_accuracy"), 2) for r in (row, nearest)]
             line += [f"{1 / len(library.motifs):.2f}" if library else "-"]
             line += [_number(truth.get("motif_accuracy"), 2)]
-            bands = (row.get(f"band_iou_{side}") for side in ("right", "wrong"))
-            rows.append([*line, " / ".join(_number(band, 2) for band in bands)])
-    lines = _table([*head.split(", "), "band IoU right / wrong"], rows)
+            rows.append([*line, *(_number(row.get(n), 2) for n in ("color_error", "repeat_error"))])
+    lines = _table(head.split(", "), rows)
     lines += [
         "",
         "From words alone, canonical pose. IoU: with the true shape; mean shape: the same of the "
-        "host's mean training shape; host: nearest by IoU among the same recipe on every host; "
-        "motif: the right motif's band IoU above every wrong one's; chance and ceiling: that "
-        "figure of a random guess, and of the true shape resampled onto a grid half a "
-        "voxel off and back.",
+        "host's mean training shape; nearest caption: of the training shape whose words are most "
+        "similar; host: nearest by IoU among the same recipe on every host; motif: the right "
+        "motif's band IoU above every wrong one's, then the same of the nearest caption, of a "
+        "random guess (chance) and of the true shape resampled onto a grid half a voxel off and "
+        "back (ceiling); colour error: mean of the sRGB channels, 0..1; repeat error: of the "
+        "number of repeats round the host.",
     ]
     return "\n".join(lines)
 

@@ -30,6 +30,20 @@ RESPONSES = (
     "color_change",
 )
 
+EXCHANGES = (
+    "palette_before",
+    "palette_after",
+    "palette_old",
+    "style_before",
+    "style_after",
+    "palette_true",
+    "style_true",
+    "host_before",
+    "host_after",
+    "motif_before",
+    "motif_after",
+)
+
 DEFINITIONS = {
     "follows": "share of shapes in which the changed thing is then nearest to the new words: host "
     "(its noun alone, the words for the form kept) and object (all that names it) by IoU, motif by "
@@ -51,6 +65,8 @@ DEFINITIONS = {
     "palette's colour error and of the share of voxels in the bands of all styles whose occupancy "
     "differs from that style's",
     "style_after": "the same after it, against the new style",
+    "palette_true": "palette_after of the true shape of the new words: what can be reached",
+    "style_true": "style_after of the same",
     "host_before": "host accuracy before the exchange",
     "host_after": "host accuracy after it",
     "motif_before": "motif accuracy before the exchange",
@@ -72,21 +88,26 @@ class Change:
     prompt: Prompt
 
 
-def _next(names: Sequence[str], name: str) -> str:
-    return names[(names.index(name) + 1) % len(names)]
+def _next(library: Library, recipe: Recipe, name: str, variants: dict[str, Recipe]) -> Recipe:
+    """The first variant after the one of `name` that the library may show; itself if none is."""
+    names = list(variants)
+    start = names.index(name)
+    after = (variants[other] for other in names[start + 1 :] + names[:start])
+    return next((variant for variant in after if library.shows(variant)), recipe)
 
 
 def other_motif(library: Library, recipe: Recipe) -> Recipe:
     """Another motif."""
-    return dataclasses.replace(recipe, motif=_next(library.motifs, recipe.motif))
+    variants = {motif: dataclasses.replace(recipe, motif=motif) for motif in library.motifs}
+    return _next(library, recipe, recipe.motif, variants)
 
 
 def other_host(library: Library, recipe: Recipe) -> Recipe:
     """Another host of the same form levels, one that takes the ornament as it is."""
     variants = {host: on_host(recipe, host) for host in library.hosts}
     technique = described(recipe)["technique"]
-    usable = [host for host, v in variants.items() if described(v)["technique"] == technique]
-    return variants[_next(usable, recipe.host)]
+    usable = {host: v for host, v in variants.items() if described(v)["technique"] == technique}
+    return _next(library, recipe, recipe.host, usable)
 
 
 def other_color(library: Library, recipe: Recipe) -> Recipe:
@@ -97,8 +118,12 @@ def other_color(library: Library, recipe: Recipe) -> Recipe:
 
 def other_style(library: Library, recipe: Recipe) -> Recipe:
     """Another style that training showed, with its first colours."""
-    usable = [s for s in library.styles if s == recipe.style or s not in library.unseen_styles]
-    return dataclasses.replace(recipe, style=_next(usable, recipe.style), palette=0)
+    variants = {
+        style: dataclasses.replace(recipe, style=style, palette=0)
+        for style in library.styles
+        if style == recipe.style or style not in library.unseen_styles
+    }
+    return _next(library, recipe, recipe.style, variants)
 
 
 OTHERS: dict[str, Callable[[Library, Recipe], Recipe]] = {
@@ -273,22 +298,29 @@ class Judge:
 
     def exchange(self, change: Change, made: Volume, now: Volume) -> dict[str, float]:
         """What exchanging only the style text moves, and what it leaves."""
+        if change.after == change.before:
+            return dict.fromkeys(EXCHANGES, float("nan"))
         styles = StyleCandidates.of(self.library, change.after, self.resolution)
-        figures = {
-            "palette_before": self.styles.is_palette_right(made),
-            "palette_after": styles.is_palette_right(now),
-            "palette_old": self.styles.is_palette_right(now),
-            "style_before": self.styles.is_style_right(made),
-            "style_after": styles.is_style_right(now),
-            "host_before": self.host_of(made) == self.recipe.host,
-            "host_after": self.host_of(now) == self.recipe.host,
-            "motif_before": self.motif_of(made, self.recipe) == self.recipe.motif,
-            "motif_after": self.motif_of(now, change.after) == self.recipe.motif,
-        }
-        return {name: float(value) for name, value in figures.items()}
+        true = self.library.volume(change.after, self.resolution)
+        figures = (
+            self.styles.is_palette_right(made),
+            styles.is_palette_right(now),
+            self.styles.is_palette_right(now),
+            self.styles.is_style_right(made),
+            styles.is_style_right(now),
+            styles.is_palette_right(true),
+            styles.is_style_right(true),
+            self.host_of(made) == self.recipe.host,
+            self.host_of(now) == self.recipe.host,
+            self.motif_of(made, self.recipe) == self.recipe.motif,
+            self.motif_of(now, change.after) == self.recipe.motif,
+        )
+        return dict(zip(EXCHANGES, map(float, figures), strict=True))
 
     def blend(self, change: Change, steps: Sequence[Volume]) -> dict[str, float]:
         """Whether a blend goes one way from the recipe's style to the other."""
+        if change.after == change.before:
+            return dict.fromkeys(("color_monotone", "relief_monotone"), float("nan"))
         a, b = (self.styles.names.index((r.style, r.palette)) for r in (self.recipe, change.after))
         colors = self.styles.colors
         color = [

@@ -9,11 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from otuken_jax import metrics
-from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.data.records import read_manifest
 from otuken_jax.errors import UserError
 from otuken_jax.evaluation import responses
-from otuken_jax.evaluation.baselines import TrainingSet, ceiling, spread_colors
+from otuken_jax.evaluation.baselines import TrainingSet, ceiling
 from otuken_jax.evaluation.examples import (
     BATCH,
     Example,
@@ -160,10 +159,7 @@ class Evaluation:
         if self.library is None or recipe is None or recipe.motif is None:
             return None
         motif = self.library.motifs[np.random.default_rng(seed).integers(len(self.library.motifs))]
-        other = dataclasses.replace(recipe, motif=motif)
-        sdf = build_fields(other, self.resolution, coarsest=self.library.coarsest).sdf
-        surface = self.library.surface(other)
-        return Volume(-sdf, spread_colors(-sdf, surface["points"], surface["colors"]))
+        return self.library.volume(dataclasses.replace(recipe, motif=motif), self.resolution)
 
     def _estimate(self, row: Row, clouds: list[np.ndarray]) -> dict[str, Estimate]:
         names = dict.fromkeys(name for m in row.measured for name in m.figures)

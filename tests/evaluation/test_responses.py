@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from otuken_jax.data.motifs.captions import captions, parse_caption, style_text
-from otuken_jax.data.motifs.recipes import Recipe
+from otuken_jax.data.motifs.phrases import TECHNIQUES
+from otuken_jax.data.motifs.recipes import (
+    HOSTS,
+    MOTIFS,
+    STYLES,
+    Recipe,
+    hold_out,
+    sample_recipes,
+)
 from otuken_jax.data.motifs.shapes import build_fields
+from otuken_jax.data.motifs.table import allowed
 from otuken_jax.evaluation.baselines import spread_colors
 from otuken_jax.evaluation.examples import ALL_WORDS, Volume
 from otuken_jax.evaluation.library import Library
@@ -116,8 +125,22 @@ def test_another_host_takes_the_ornament_as_the_words_have_it():
     )
 
 
+def test_data_that_follow_the_table_are_changed_within_it():
+    whole = Library(tuple(HOSTS), tuple(MOTIFS), tuple(STYLES), 32, free=False)
+    recipes = sample_recipes(200, 0, hold_out(0))["train"]
+    changed = [change(name, whole, r).after for r in recipes if r.motif for name in OTHERS]
+    assert all(allowed(r.host, r.motif, r.style) for r in changed)
+    assert {r.technique for r in changed} >= {None, *TECHNIQUES} - {"pierced"}  # which is rare
+    lamp = Recipe("buhurdan", "penc", "iznik", 0, (1, 1, 1), 0, "pierced")
+    names = dataclasses.replace(whole, motifs=("penc", "gul", "lale"))
+    assert not names.shows(dataclasses.replace(lamp, style="barok", motif="gul"))
+
+
 def test_nothing_to_change_is_left_out(judge, before):
     one = dataclasses.replace(LIBRARY, motifs=("lale",))
+    style = change("style", dataclasses.replace(LIBRARY, styles=("iznik",)), RECIPE)
+    assert np.isnan(list(judge.exchange(style, before, before).values())).all()
+    assert np.isnan(list(judge.blend(style, [before] * len(BLEND)).values())).all()
     figures = judge.response("motif", change("motif", one, RECIPE), before, before)
     assert np.isnan(list(figures.values())).all()
 
@@ -128,6 +151,7 @@ def test_exchanging_the_style_text(judge, before):
     assert obeyed.pop("palette_old") == 0.0
     assert set(obeyed.values()) == {1.0}
     ignored = judge.exchange(changed, before, before)
+    assert ignored["palette_true"] == ignored["style_true"] == 1.0
     assert ignored["palette_after"] == ignored["style_after"] == 0.0
     assert ignored["palette_old"] == ignored["host_after"] == 1.0
 
