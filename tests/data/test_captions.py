@@ -23,6 +23,7 @@ from otuken_jax.data.motifs.phrases import CAPTIONS, LAYOUTS, STYLE_TEXT, TECHNI
 from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES, Recipe
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.data.motifs.styles import PLAIN_COLORS
+from otuken_jax.data.motifs.table import allowed, layouts_of
 from otuken_jax.data.text import ByteTokenizer, normalize
 
 FORMS = list(product(range(3), repeat=3))
@@ -234,6 +235,24 @@ def test_every_recipe_has_words_and_they_fit(heldout):
     for recipe in wordiest():
         texts = [*captions(recipe, heldout=heldout).values(), style_text(recipe, heldout=heldout)]
         assert max(len(ByteTokenizer().encode(normalize(text))) for text in texts) <= LONGEST + 1
+
+
+def test_training_is_never_short_of_a_phrasing_of_its_own():
+    """What the table puts together fits some usual template, so held-out ones stay unseen."""
+    for host, style in product(HOSTS, STYLES):
+        motifs = [motif for motif in MOTIFS if allowed(host, motif, style)]
+        if not motifs:
+            continue
+        motif = max(motifs, key=lambda m: len(MOTIFS[m].name.encode()))
+        form = tuple(max(range(3), key=lambda i: len(w[i].encode())) for w in HOSTS[host].form)
+        layouts = ["row", *layouts_of(host, motif, 64)]
+        palettes, techniques = range(len(STYLES[style].palettes)), ("relief", "engraving")
+        for palette, technique, layout in product(palettes, techniques, layouts):
+            recipe = Recipe(host, motif, style, palette, form, 0, technique, layout)
+            for kind, phrasings in {**CAPTIONS, "style_text": STYLE_TEXT}.items():
+                texts = [fill(t, kind, described(recipe)) for t in phrasings.usual]
+                shortest = min(len(text.encode()) for text in texts if text)
+                assert shortest <= LONGEST, (recipe, kind)
 
 
 def test_phrasings_vary_follow_from_the_recipe_and_differ_when_held_out():
