@@ -18,6 +18,6 @@ def get_config():
     data.num_heldout_styles = 80
     data.num_heldout_phrasing = 80
 
-    config.train.stage_epochs = (4, 2)
+    config.train.stage_epochs = (3, 1)
     config.checkpoint.save_every = 1
     return config
