@@ -5,11 +5,13 @@ import difflib
 import importlib.util
 import json
 import re
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from configs import base
 from otuken_jax.errors import UserError
 from otuken_jax.losses.field import LossWeights
 from otuken_jax.losses.surface import SurfaceWeights
@@ -27,6 +29,13 @@ POSITIVE = (
     "checkpoint.save_every",
     "log.every",
 )
+DTYPES = ("float32", "bfloat16")  # of the computation
+
+
+def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """The end of a message about a wrong name: the nearest one, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def find_config(name: str) -> Path:
@@ -46,9 +55,8 @@ def find_config(name: str) -> Path:
         if path.parent in (Path(), Path("configs")) and path.suffix in ("", ".py"):
             return known[path.stem]
         raise UserError(f"no configuration {name!r}; did you mean {path.stem}, the installed one?")
-    close = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-    raise UserError(f"no configuration {name!r}; {hint}")
+    hint = did_you_mean(path.stem, list(known)) or f"; there are {', '.join(known)}"
+    raise UserError(f"no configuration {name!r}{hint}")
 
 
 def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
@@ -67,27 +75,58 @@ def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
 def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """Reads a configuration and applies `--config.group.field=value` overrides; locked.
 
+    Its fields are those of `configs.base`.
+
     Raises:
-        UserError: unknown configuration or field (with the nearest one), or a value that does not
-            fit its field.
+        UserError: unknown configuration or field (with the nearest one), a file that cannot be
+            run, or a value that does not fit its field.
     """
     path = find_config(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config().lock()
-    known = field_names(config)
+    config = _run(path).lock()
+    known, given = field_names(base.get_config()), field_names(config)
+    for field in given:
+        _check_field(field, known, path.name)
+    for field in known:
+        if field not in given:
+            raise UserError(f"{path.name} lacks config.{field}; begin with base.get_config()")
     for override in overrides:
         match = re.fullmatch(r"--config\.([\w.]+)=(.*)", override, re.DOTALL)
         if not match:
             raise UserError(f"cannot read {override!r}; write --config.group.field=value")
         field, text = match.groups()
-        if field not in known:
-            close = difflib.get_close_matches(field, known, n=1)
-            hint = f"; did you mean config.{close[0]}?" if close else ""
-            raise UserError(f"no field config.{field} in {path.name}{hint}")
+        _check_field(field, known, "the command line")
         _assign(config, field, text)
     return config
+
+
+def _run(path: Path) -> ConfigDict:
+    """What `get_config` of a file returns; UserError with the line at which it fails."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = ([f for f in frames if f.filename == spec.origin] or frames)[-1]
+        at = error if isinstance(error, SyntaxError) else frame
+        words = " ".join(str(error).replace(r"\n", " ").split())
+        raise UserError(
+            f"{at.filename}, line {at.lineno}: {type(error).__name__}: {words}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{path} has no get_config() that returns a configuration; configs/v32.py is an example"
+        )
+    return config
+
+
+def _check_field(field: str, known: Sequence[str], place: str) -> None:
+    if field not in known:
+        hint = did_you_mean(field, known, "config.")
+        raise UserError(f"{place}: no field config.{field}{hint}")
 
 
 def _assign(config: ConfigDict, field: str, text: str) -> None:
@@ -116,6 +155,11 @@ def model_config(config: ConfigDict) -> ModelConfig:
     if model.voxel_size not in decoder.stage_resolutions:
         stages = ", ".join(map(str, decoder.stage_resolutions))
         raise UserError(f"config.model.voxel_size={model.voxel_size} is no stage; one of {stages}")
+    if model.dtype not in DTYPES:
+        raise UserError(
+            f"config.model.dtype={model.dtype} is no dtype of the computation; one of "
+            f"{', '.join(DTYPES)}{did_you_mean(model.dtype, DTYPES)}"
+        )
     try:
         return ModelConfig(
             text_encoder_name=text_encoder.name if model.pretrained else text_encoder.scratch_name,

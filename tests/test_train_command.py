@@ -47,6 +47,7 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
         (TINY, ["--config.mesh.fsdp=-1"], "config.mesh.fsdp=-1; give"),
         (TINY, ["--config.data.batch_size=0"], "config.data.batch_size=0; give"),
         (TINY, ["--config.log.every=0"], "config.log.every=0; give"),
+        (TINY, ["--config.model.dtype=bf16"], "float32, bfloat16; did you mean bfloat16?"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides, words):
@@ -58,6 +59,35 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, config, overrides,
     assert error.count("\n") == 1
     assert words in error
     assert not list((tmp_path / "run").glob("*/*"))  # no data, no checkpoints
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("config.optim.learning_rte = 1.0", "; did you mean config.optim.learning_rate?"),
+        ("config.train.loss.dise = 1.0", "; did you mean config.train.loss.dice?"),
+        ("config.optm.learning_rate = 1.0", 'Did you mean "optim" instead of "optm"?'),
+        ("config.optim = ConfigDict({'learning_rate': 1.0})", "mine.py lacks config.optim."),
+        ("config.data.num_val = 'few'", "mine.py, line 4: TypeError: "),
+        ("import absent", "mine.py, line 4: ModuleNotFoundError: No module named 'absent'"),
+        ("config.data. = 1", "mine.py, line 4: SyntaxError: invalid syntax"),
+        ("return None", "mine.py has no get_config() that returns a configuration"),
+        (None, "mine.py has no get_config() that returns a configuration"),
+    ],
+)
+def test_mistakes_in_a_file_are_one_line(tmp_path, capsys, code, words):
+    body = f"\n\ndef get_config():\n    {code}\n    return config\n" if code else ""
+    (tmp_path / "mine.py").write_text(
+        "from configs.v32 import *; from ml_collections import ConfigDict; "
+        f"config = get_config(){body or '; del get_config'}"
+    )
+    arguments = ["--config", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]
+    assert run_command(lambda: train.main(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_where_the_workdir_should_be_is_one_line(tmp_path, capsys):
