@@ -91,8 +91,8 @@ class Generator:
         self.name = f"otuken_jax {loaded.model.voxel_size}^3, step {loaded.step}"
         if "data" not in loaded.meta:
             raise UserError(
-                "the checkpoint does not say how its texts were read: it was trained without "
-                "meta={'data': ...}; train with python -m otuken_jax.train"
+                "the checkpoint does not say how its texts were read: an older version wrote it; "
+                "train on with this one"
             )
         data = loaded.meta["data"]
         self.tokenizer: Tokenizer = load_tokenizer(data["tokenizer"])

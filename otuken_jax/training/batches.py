@@ -1,13 +1,17 @@
 """What a user's loader yields, made into the arrays that a step takes."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from otuken_jax.conventions import TRUNCATION_VOXELS, voxel_size
-from otuken_jax.data.text import Tokenizer, load_tokenizer
+from otuken_jax.data.text import TokenBatch, Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.voxelize import signed_distance_grid
+
+logger = logging.getLogger(__name__)
 
 
 class BatchPreparer:
@@ -37,6 +41,17 @@ class BatchPreparer:
         self.num_points = num_points
         self.text_length = text_length
         self.style_length = style_length
+        self._warned = False
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """How texts and points are read: checkpoints say it, generation reads them likewise."""
+        return {
+            "tokenizer": self.tokenizer.name,
+            "text_length": self.text_length,
+            "style_length": self.style_length,
+            "num_points": self.num_points,
+        }
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
         """Raises UserError if a batch has neither `mesh` nor `field`."""
@@ -44,9 +59,8 @@ class BatchPreparer:
             return dict(batch)
         size = len(batch["text"])
         sdf = self._distance(batch)
-        text = self.tokenizer.tokenize(list(batch["text"]), self.text_length)
-        styles = batch.get("style_text")
-        style = self.tokenizer.tokenize(list(styles or batch["text"]), self.style_length)
+        text = self._tokenize(batch["text"], self.text_length)
+        style = self._tokenize(batch.get("style_text") or batch["text"], self.style_length)
         points, has_points = self._points(batch.get("points"), size)
         blank = np.zeros_like(sdf)
         yes, no = np.ones(size, bool), np.zeros(size, bool)
@@ -69,6 +83,14 @@ class BatchPreparer:
             "has_points": has_points,
             "has_style": yes,  # without `style_text` the prompt itself goes to both encoders
         }
+
+    def _tokenize(self, texts: Sequence[str], length: int) -> TokenBatch:
+        tokens = self.tokenizer.tokenize(list(texts), length)
+        if tokens.truncated and not self._warned:
+            self._warned = True
+            first = texts[tokens.truncated[0]]
+            logger.warning("texts longer than %d tokens are cut: %s...", length, first[:40])
+        return tokens
 
     def _distance(self, batch: dict[str, Any]) -> np.ndarray:
         """Signed distance as stored in records: int8, 127 at TRUNCATION_VOXELS voxels."""

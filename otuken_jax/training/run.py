@@ -17,7 +17,7 @@ from otuken_jax.config import check_config, model_config, optimizer_config, step
 from otuken_jax.data.build import build_motif_dataset
 from otuken_jax.data.pipeline import Draws, Loader, Source, make_loader
 from otuken_jax.data.records import read_manifest
-from otuken_jax.data.text import Tokenizer, load_tokenizer
+from otuken_jax.data.text import load_tokenizer
 from otuken_jax.errors import UserError
 from otuken_jax.generation import Generator, Prompt
 from otuken_jax.geometry.render import Painter
@@ -25,6 +25,7 @@ from otuken_jax.metrics_frechet import load_pointnet
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import processes
+from otuken_jax.training.batches import BatchPreparer
 from otuken_jax.training.checkpoints import LoadedModel
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.sharding import check_batch_size, make_mesh
@@ -59,13 +60,18 @@ def build_model(config: ConfigDict) -> Otuken3DModel:
     )
 
 
-def build_tokenizer(config: ConfigDict) -> tuple[Tokenizer, str]:
-    """The text encoder's tokenizer, and the name under which it is found again."""
+def build_preparer(config: ConfigDict) -> BatchPreparer:
+    """How the run reads texts and points, by the text encoder's tokenizer."""
     name = "bytes"
     if config.model.pretrained:
         weights = config.model.text_encoder.weights
         name = weights if Path(weights).is_dir() else config.model.text_encoder.name
-    return load_tokenizer(name), name
+    return BatchPreparer(
+        load_tokenizer(name),
+        num_points=config.model.point_encoder.num_points,
+        text_length=config.data.text_length,
+        style_length=config.data.style_length,
+    )
 
 
 def data_directory(config: ConfigDict, workdir: Path) -> Path:
@@ -146,17 +152,17 @@ def build_motifs(config: ConfigDict, workdir: Path) -> Path:
 
 
 def build_loaders(
-    config: ConfigDict, sources: list[Source], tokenizer: Tokenizer
+    config: ConfigDict, sources: list[Source], preparer: BatchPreparer
 ) -> tuple[Loader, Loader]:
     """Training and validation batches."""
     data = config.data
     common: dict[str, Any] = {
         "batch_size": data.batch_size,
         "seed": config.train.seed,
-        "num_points": config.model.point_encoder.num_points,
-        "tokenizer": tokenizer,
-        "text_length": data.text_length,
-        "style_length": data.style_length,
+        "num_points": preparer.num_points,
+        "tokenizer": preparer.tokenizer,
+        "text_length": preparer.text_length,
+        "style_length": preparer.style_length,
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
         "num_workers": data.num_workers,
@@ -216,16 +222,10 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
     check_batch_size(mesh, config.data.batch_size)
     model = build_model(config)
-    tokenizer, tokenizer_name = build_tokenizer(config)
+    preparer = build_preparer(config)
     sources = build_data(config, workdir)
-    train_loader, val_loader = build_loaders(config, sources, tokenizer)
+    train_loader, val_loader = build_loaders(config, sources, preparer)
     meta = {
-        "data": {
-            "tokenizer": tokenizer_name,
-            "text_length": config.data.text_length,
-            "style_length": config.data.style_length,
-            "num_points": config.model.point_encoder.num_points,
-        },
         "config_sha256": hashlib.sha256(to_json(config).encode()).hexdigest(),
         "revision": revision(Path(__file__).parents[2]),
     }
@@ -237,6 +237,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         config.optim.learning_rate,
         optimizer=optimizer_config(config),
         step_config=step_config(config),
+        preparer=preparer,
         workdir=workdir,
         stage_epochs=tuple(config.train.stage_epochs),
         fade_fraction=config.train.fade_fraction,

@@ -47,6 +47,12 @@ logger = logging.getLogger(__name__)
 class Otuken3DTrainer:
     """Trains an `Otuken3DModel` stage by stage.
 
+        trainer = Otuken3DTrainer(model, train_loader, val_loader, 1e-4, workdir="runs/mine")
+        trainer.train(num_epochs=100, save_every=5)
+
+    `Otuken3DModel.from_pretrained("runs/mine")` then loads the best checkpoint, and
+    `python -m otuken_jax.generate --checkpoint runs/mine` makes meshes with it.
+
     Args:
         model: is updated in place, after every epoch.
         train_loader: an iterable of batches, dicts with `text` (list of str), `points` [b, n, 3],
@@ -54,6 +60,8 @@ class Otuken3DTrainer:
             or a loader of `otuken_jax.data.pipeline`, which resumes exactly.
         val_loader: likewise, finite; without it the training loss steers plateau and stopping.
         learning_rate: of AdamW; overrides the one in `optimizer`.
+        preparer: reads texts, points and meshes of the batches, and checkpoints say how; a loader
+            of `otuken_jax.data.pipeline` needs one with its own tokenizer and lengths.
         workdir: where checkpoints and logs go; None keeps nothing.
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
         cooldown: share of the last stage in which the learning rate falls to zero.
@@ -110,7 +118,7 @@ class Otuken3DTrainer:
         self.log_every = log_every
         self.mesh = mesh or sharding.make_mesh()
         self.key = jax.random.key(seed)
-        self.meta = meta or {}
+        self.meta = {"data": self.preparer.meta} | (meta or {})
         self.pictures = pictures
         self._validator = Validator(self.step_config, pointnet)
         self.progress = Progress()

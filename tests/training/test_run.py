@@ -14,7 +14,7 @@ import pytest
 import trimesh
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
-from tiny_training import copied, make_quick_step, sphere_trainer
+from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer
 
 from otuken_jax import generation
 from otuken_jax.config import load_config
@@ -28,6 +28,7 @@ from otuken_jax.geometry import render
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
 from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.checkpoints import load_model
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
 
@@ -90,17 +91,17 @@ def test_bad_sources_are_one_line(text):
 def test_meshes_alone_or_mixed_feed_the_loaders(meshes, tmp_path, monkeypatch):
     here = functools.partial(run.build_motif_dataset, num_workers=0, progress=False)
     monkeypatch.setattr(run, "build_motif_dataset", here)
-    tokenizer = run.load_tokenizer("bytes")
     config = settings(str(meshes), tmp_path)
+    preparer = run.build_preparer(config)
     sources = run.build_data(config, tmp_path)
     assert sources == [Source(meshes, 1.0)]
     assert not (tmp_path / "motifs").exists()
-    train, val = run.build_loaders(config, sources, tokenizer)
+    train, val = run.build_loaders(config, sources, preparer)
     assert train.num_examples + val.num_examples == 12
     assert not next(iter(train))["has_chart"].any()
 
     config = settings(f"motifs:1,{meshes}:3", tmp_path)
-    train, val = run.build_loaders(config, run.build_data(config, tmp_path), tokenizer)
+    train, val = run.build_loaders(config, run.build_data(config, tmp_path), preparer)
     batches = list(itertools.islice(train, 16))
     assert np.mean([batch["has_chart"] for batch in batches]) == 0.25
     assert np.concatenate([b["has_chart"] for b in val]).sum() == 8
@@ -150,9 +151,10 @@ def test_without_opengl_meshes_are_logged_and_one_note(tiny_model, monkeypatch, 
     assert caplog.messages == [f"no pictures, {render.OPENGL_MISSING}"]
 
 
-def test_a_trainer_without_a_workdir_warns_that_nothing_is_saved(
+def test_a_trainer_without_a_workdir_warns_and_with_one_can_generate(
     tiny_model, tmp_path, monkeypatch, caplog
 ):
+    """Its checkpoint says how texts and points were read, without a word of the user's."""
     monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
     for workdir in (None, tmp_path):
         trainer = sphere_trainer(copied(tiny_model, 8), val_loader=None, workdir=workdir)
@@ -161,6 +163,12 @@ def test_a_trainer_without_a_workdir_warns_that_nothing_is_saved(
     (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
     wanted = "nothing is saved: save_every=5 needs a folder, Otuken3DTrainer(workdir=...)"
     assert warning.getMessage() == wanted
+    generator = generation.Generator(load_model(tmp_path))
+    inputs, _ = generator.inputs(generation.Prompt("küre 0", style="İznik üslubu"))
+    prepared = trainer.preparer(sphere_loader(1, size=1)[0])
+    for name in ("text_ids", "text_mask", "style_ids", "style_mask"):
+        np.testing.assert_array_equal(inputs[name], prepared[name])
+    assert inputs["points"].shape == prepared["points"].shape
 
 
 def events(folder: Path):

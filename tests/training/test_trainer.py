@@ -21,6 +21,7 @@ from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer
 from otuken_jax import Otuken3DModel
 from otuken_jax.config import load_config, to_json
 from otuken_jax.errors import UserError
+from otuken_jax.generation import Generator, Prompt, predict
 from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.decoder import DecoderConfig
@@ -28,6 +29,7 @@ from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import run
 from otuken_jax.training import trainer as trainer_module
+from otuken_jax.training.batches import BatchPreparer
 from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.logging import NonFiniteLoss
 from otuken_jax.training.sharding import make_mesh
@@ -100,8 +102,13 @@ def test_usage_of_the_original_system(tiny_config, tmp_path):
     assert resolutions == sorted(resolutions)
     assert set(resolutions) == {32, 48, 64}
     assert len(resolutions) < 30  # no loss stays below the first for long: early stops
-    again = Otuken3DModel.from_pretrained(str(tmp_path))
-    assert again.voxel_size == 64
+    assert Otuken3DModel.from_pretrained(str(tmp_path)).voxel_size == 64
+    generator = Generator(load_model(tmp_path))
+    inputs, _ = generator.inputs(Prompt("küre"))
+    strengths = {"mix": 0.0, "style": 1.0, "ornament": 1.0}
+    field, _ = predict(generator.modeldef, generator.stage, generator.params, inputs, strengths)
+    assert field.shape == (1, 64, 64, 64)
+    assert np.isfinite(field).all()
 
 
 @pytest.mark.slow
@@ -123,6 +130,16 @@ def test_meshes_become_fields(tiny_model):
     assert (prepared["sdf"] < 0).mean() == pytest.approx(1 / 6 / 8, rel=0.1)  # a sixth, in 2^3
     with pytest.raises(UserError, match="mesh"):
         trainer.preparer({"text": ["?"]})
+
+
+def test_a_text_that_is_cut_is_said_once(caplog):
+    preparer = BatchPreparer("bytes", resolution=4, num_points=4, text_length=12, style_length=8)
+    field = np.ones((2, 4, 4, 4), np.float32)
+    preparer({"text": ["lale", "vazo"], "style_text": ["iznik", "rumi"], "field": field})
+    assert not caplog.messages
+    for _ in range(2):
+        preparer({"text": ["lale", "karanfil motifli vazo"], "field": field})
+    assert caplog.messages == ["texts longer than 12 tokens are cut: karanfil motifli vazo..."]
 
 
 @pytest.mark.slow
@@ -309,6 +326,8 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
     # Of any sample, however far the field still is from its target.
     overrides += ["train.loss.surface.min_iou=-1.0", "train.loss.surface.points=64"]
     config = run_config(tiny_data, *overrides)
+    lengths = {"text_length": 64, "style_length": 64, "num_points": 16}
+    assert meta["data"] == {"tokenizer": "bytes"} | lengths
 
     def losses(mesh) -> list[dict[str, float]]:
         trainer = run.build_trainer(config, tmp_path)
