@@ -30,10 +30,14 @@ class Parser(argparse.ArgumentParser):
 def run_command(main: Callable[[], int | None]) -> int:
     """Runs `main`; a `UserError` becomes one line on stderr and exit status 2, no traceback.
 
-    So does a full disk or a file that may not be written, wherever it is met.
+    So does a full disk or a file that may not be written, wherever it is met. Ctrl-C becomes one
+    line and status 130, as shells report it.
     """
     try:
         return main() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:

@@ -1,6 +1,7 @@
 """Eight simulated devices for every test, and fixtures that many of them share."""
 
 import os
+import signal
 
 import jax
 
@@ -41,6 +42,14 @@ def quick_compile(request):
     """
     quick = request.path.parent.name in ("models", "training", "losses")
     jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard as in a terminal; what a script starts in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

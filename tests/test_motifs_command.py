@@ -1,6 +1,10 @@
 """The motif library's command line."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,26 @@ def test_build_writes_a_data_set(tmp_path, capsys):
     motifs.main(f"{build} {tmp_path}".split())
     assert "train: 8 shapes" in capsys.readouterr().out
     assert (tmp_path / "train.arrayrecord").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_build_is_one_line(tmp_path, ctrl_c):
+    """A terminal sends Ctrl-C to its worker processes too."""
+    command = [sys.executable, "-m", "otuken_jax.motifs", "build", "--count", "4000"]
+    command += ["--resolution", "16", "--workers", "2", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        said = ""
+        while not re.search(r" [1-9]\d*/\d", said):
+            assert process.poll() is None, said
+            said += process.stderr.read(1)
+        os.killpg(process.pid, signal.SIGINT)
+        said += process.stderr.read()
+    assert process.returncode == 130
+    assert said.endswith("\ninterrupted\n")
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == [".building.json"]
 
 
 @pytest.mark.parametrize(

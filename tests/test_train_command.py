@@ -112,6 +112,13 @@ def test_no_room_is_one_line_wherever_it_is_met(capsys, code, words):
     assert capsys.readouterr().err == f"error: {words}\n"
 
 
+def test_ctrl_c_is_one_line(tmp_path, capsys, monkeypatch, ctrl_c):
+    monkeypatch.setattr(run, "build_model", lambda _: ctrl_c())
+    arguments = ["--config", TINY, "--workdir", str(tmp_path)]
+    assert run_command(lambda: train.main(arguments)) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_other_errors_keep_their_traceback():
     def main():
         raise OSError(errno.EIO, "Input/output error")

@@ -7,6 +7,7 @@ reader threads nor of processes changes them.
 
 import functools
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -264,8 +265,14 @@ def make_loader(
     if num_workers:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS(sys.argv[:1])  # grain's workers read absl flags, which we have none of
-        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+        options = grain.MultiprocessingOptions(num_workers=num_workers)
+        dataset = dataset.mp_prefetch(options, worker_init_fn=_ignore_ctrl_c)
     return Loader(dataset, steps_per_epoch=steps, num_examples=num_examples)
+
+
+def _ignore_ctrl_c(*_: int) -> None:
+    """A terminal sends it to reader processes too; the process that reads from them ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_split(directory: Path, split: str) -> RecordSource:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -43,19 +44,29 @@ def wait_for_all(what: str) -> None:
 
 
 @contextlib.contextmanager
-def handling_sigterm(handler: Callable[[], None]) -> Iterator[None]:
-    """Calls `handler` on SIGTERM, in a run of one process.
+def handling_stop(handler: Callable[[str], None]) -> Iterator[None]:
+    """Calls `handler` with the signal's name on SIGTERM and on Ctrl-C, in a run of one process.
 
-    Several must stop after the same step: JAX's preemption service sees to that, `stop_requested`.
+    After that another Ctrl-C is a KeyboardInterrupt, as ever. Several processes must stop after the
+    same step: JAX's preemption service sees to that, on SIGTERM alone, `stop_requested`.
     """
     if jax.process_count() > 1:
         yield
         return
-    previous = signal.signal(signal.SIGTERM, lambda signum, frame: handler())
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
+        handler(signal.Signals(number).name)
+
     try:
+        for number, before in previous.items():
+            if before is not signal.SIG_IGN:  # as Ctrl-C is in a script's background
+                signal.signal(number, handle)
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 def stop_requested(step: int) -> bool:

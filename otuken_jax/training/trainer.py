@@ -124,6 +124,7 @@ class Otuken3DTrainer:
         self.progress = Progress()
         self.step = 0
         self.interrupted = False
+        self._signal = "SIGTERM"  # that stopped it: several processes hear no other
         self._signature: tuple | None = None
         self._state: TrainState | None = None
         self._iterator: Iterator | None = None
@@ -242,7 +243,11 @@ class Otuken3DTrainer:
             if pending is not None:
                 history.append(self._record(*pending, bar))
         finally:
-            self._sync_model()
+            if any(x.is_deleted() for x in self._state.params.values()):
+                # Ctrl-C in the middle of a step, which takes its state: the model keeps its own.
+                self._state = self._signature = None
+            else:
+                self._sync_model()
         if not self.interrupted:
             self.progress.epoch_step = 0
             self.progress.epoch += 1
@@ -282,8 +287,9 @@ class Otuken3DTrainer:
         """Trains every stage up to the model's voxel size; returns the last validation metrics.
 
         With a workdir it saves every `save_every` epochs and at each new best, resumes from the
-        newest good checkpoint, and on SIGTERM saves and returns with `interrupted` set. Without
-        one it saves nothing, and warns of it.
+        newest good checkpoint, and on SIGTERM or Ctrl-C saves after the step and returns with
+        `interrupted` set; a second Ctrl-C stops at once. Without one it saves nothing, and warns
+        of it.
 
         Raises:
             UserError: a cooldown is asked for, but the loader does not know its length; or
@@ -314,7 +320,7 @@ class Otuken3DTrainer:
             stack.callback(self.model.set_voxel_size, resolutions[-1])
             if self._folder is not None:
                 stack.callback(self._folder.close)
-            stack.enter_context(processes.handling_sigterm(self._on_sigterm))
+            stack.enter_context(processes.handling_stop(self._on_signal))
             for stage in stages[self.progress.stage :]:
                 if stage.index != self.progress.stage:
                     self.progress = self._new_stage_progress(stage, early_stopping_patience)
@@ -323,6 +329,8 @@ class Otuken3DTrainer:
                     metrics = self._train_stage(stage, steps, save_every)
                 resumed = False
                 if self.interrupted:
+                    end = "not saved" if self.workdir is None else "saved"
+                    logger.warning("stopped by %s at step %d, %s", self._signal, self.step, end)
                     break
         return metrics
 
@@ -349,8 +357,6 @@ class Otuken3DTrainer:
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
                     self._save()
-                    end = "not saved" if self.workdir is None else "saved"
-                    logger.warning("stopped by SIGTERM at step %d, %s", self.step, end)
                     break
                 last = self.progress.epoch == stage.epochs
                 save = self.progress.epoch % save_every == 0
@@ -390,8 +396,8 @@ class Otuken3DTrainer:
         self.progress.epoch_step = 0
         return iter(self.train_loader)
 
-    def _on_sigterm(self) -> None:
-        self.interrupted = True
+    def _on_signal(self, name: str) -> None:
+        self.interrupted, self._signal = True, name
 
     # Checkpoints
 

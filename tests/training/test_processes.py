@@ -26,7 +26,9 @@ def start(workdir: Path, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "otuken_jax.train", "--config", TINY]
     command += ["--workdir", str(workdir), *arguments]
     quick = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # it compiles longer than it runs
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quick)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=quick, start_new_session=True
+    )
 
 
 def start_two(workdir: Path, *overrides: str) -> list[subprocess.Popen]:
@@ -90,6 +92,20 @@ def test_sigterm_saves_and_exits_with_zero(tmp_path):
     assert stopped, errors
     assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
     assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_readers_are_quiet(tmp_path, ctrl_c):
+    """A terminal sends it to the processes that read the data too."""
+    fields = ("data.num_workers=1", "train.stage_epochs=(200,1)", "train.eval_every=200")
+    process = start(tmp_path, *(f"--config.{field}" for field in fields))
+    wait_for_checkpoint(tmp_path, 8, process)
+    os.killpg(process.pid, signal.SIGINT)
+    errors = finish(process)
+    stopped = re.search(r"stopped by SIGINT at step (\d+), saved$", errors, re.MULTILINE)
+    assert stopped, errors
+    assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
+    assert "Traceback" not in errors
 
 
 def check_same_training(whole: Path, workdir: Path) -> None:

@@ -177,8 +177,10 @@ def test_intervals_below_one_are_refused(tiny_model):
         sphere_trainer(tiny_model).train(save_every=0)
 
 
-@pytest.mark.parametrize("said", ["saved", "not saved"])
-def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypatch, caplog, said):
+@pytest.mark.parametrize(("name", "said"), [("SIGTERM", "saved"), ("SIGINT", "not saved")])
+def test_an_interrupted_run_can_be_started_again(
+    tiny_model, tmp_path, monkeypatch, caplog, ctrl_c, name, said
+):
     """By the same trainer, towards the same resolution."""
     step = make_quick_step(*[None] * 6)
     calls = []
@@ -186,7 +188,7 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypat
     def stopped_once(*args):
         calls.append(args)
         if len(calls) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.Signals[name])
         return step(*args)
 
     monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
@@ -195,11 +197,46 @@ def test_an_interrupted_run_can_be_started_again(tiny_model, tmp_path, monkeypat
     trainer.validate = lambda: {"loss": 1.0}
     trainer.train()
     assert (trainer.interrupted, trainer.step) == (True, 1)
-    assert caplog.messages[-1] == f"stopped by SIGTERM at step 1, {said}"
+    assert caplog.messages[-1] == f"stopped by {name} at step 1, {said}"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     # In the middle of an epoch of two.
     assert (tmp_path / "checkpoints" / "1").is_dir() == (said == "saved")
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
+
+
+def test_stopped_in_the_last_validation_it_says_so(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8))
+    trainer.validate = lambda: os.kill(os.getpid(), signal.SIGTERM) or {"loss": 1.0}
+    trainer.train(num_epochs=1)
+    assert caplog.messages[-1] == "stopped by SIGTERM at step 2, not saved"
+
+
+def test_a_second_ctrl_c_stops_at_once(tiny_model, monkeypatch, ctrl_c):
+    """In the middle of a step, which has taken its state: the epoch is lost, the model is not."""
+    step = make_quick_step(*[None] * 6)
+    calls = []
+
+    def stopped_twice(state, *args):
+        calls.append(args)
+        if len(calls) == 4:  # the second of the second epoch
+            ctrl_c()
+            for x in state.params.values():
+                x.delete()
+            ctrl_c()
+        return step(state, *args)
+
+    monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_twice)
+    trainer = sphere_trainer(copied(tiny_model, 8), val_loader=None)
+    before = split_model(trainer.model)[1]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(num_epochs=2)
+    after = split_model(trainer.model)[1]
+    name = next(name for name in before if name.startswith("fusion."))
+    np.testing.assert_allclose(after[name], before[name] + 2, rtol=1e-6)
+    trainer.train(num_epochs=1)
+    assert len(calls) == 6
 
 
 def test_damage_without_checksums_falls_back(tiny_model, tmp_path, monkeypatch, caplog):
@@ -289,6 +326,8 @@ def test_resume_is_bit_for_bit_the_unbroken_run(whole, tmp_path):
     assert resumed.step == whole.step == 16
     meta = load_model(tmp_path).meta
     assert meta["config_sha256"] == hashlib.sha256(to_json(config).encode()).hexdigest()
+    lengths = {"text_length": 64, "style_length": 64, "num_points": 16}
+    assert meta["data"] == {"tokenizer": "bytes"} | lengths
     assert meta["revision"] == run.revision(Path(__file__).parents[2])
     want = split_model(whole.model)[1]
     for name, value in split_model(resumed.model)[1].items():
@@ -326,8 +365,6 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
     # Of any sample, however far the field still is from its target.
     overrides += ["train.loss.surface.min_iou=-1.0", "train.loss.surface.points=64"]
     config = run_config(tiny_data, *overrides)
-    lengths = {"text_length": 64, "style_length": 64, "num_points": 16}
-    assert meta["data"] == {"tokenizer": "bytes"} | lengths
 
     def losses(mesh) -> list[dict[str, float]]:
         trainer = run.build_trainer(config, tmp_path)
