@@ -122,6 +122,7 @@ def get_config() -> ConfigDict:
     config.mesh = ConfigDict()
     config.mesh.data = -1  # -1: all devices that fsdp leaves
     config.mesh.fsdp = 1
+    config.mesh.min_sharded_size = 2**16  # elements; fsdp replicates what is smaller
 
     config.checkpoint = ConfigDict()
     config.checkpoint.save_every = 5  # epochs

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh
 
 from otuken_jax import Otuken3DModel, Otuken3DTrainer
 from otuken_jax.conventions import grid_points
@@ -32,17 +32,25 @@ def copied(model: Otuken3DModel, voxel_size: int) -> Otuken3DModel:
     return copy
 
 
+def one_device_mesh() -> Mesh:
+    """The first device alone, of the eight that tests have."""
+    return jax.make_mesh((1, 1), ("data", "fsdp"), (AxisType.Auto,) * 2, devices=jax.devices()[:1])
+
+
+def num_split(tree) -> int:
+    """How many of the tree's arrays, or their shapes, are split over the mesh's "fsdp" axis."""
+    return sum("fsdp" in x.sharding.spec for x in jax.tree.leaves(tree))
+
+
 def sphere_trainer(model: Otuken3DModel, **kwargs) -> Otuken3DTrainer:
     preparer = BatchPreparer("bytes", resolution=16, num_points=16, text_length=24, style_length=24)
-    # Eight devices take longer to fill than the tiny model to train.
-    mesh = jax.make_mesh((1, 1), ("data", "fsdp"), (AxisType.Auto,) * 2, devices=jax.devices()[:1])
     settings = {
         "train_loader": sphere_loader(),
         "val_loader": sphere_loader(1),
         "learning_rate": 1e-3,
         "optimizer": OptimizerConfig(warmup_steps=1),
         "preparer": preparer,
-        "mesh": mesh,
+        "mesh": one_device_mesh(),  # eight take longer to fill than the tiny model to train
     }
     return Otuken3DTrainer(model=model, **settings | kwargs)
 

@@ -13,6 +13,7 @@ from otuken_jax.config import model_config, optimizer_config, step_config
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.optimizer import make_optimizer
+from otuken_jax.training.sharding import parameter_sharding, replicated
 from otuken_jax.training.stages import trainable_groups
 from otuken_jax.training.step import TrainState, make_train_step, split_params
 
@@ -48,10 +49,17 @@ def dry_step(
     sizes = model_config(config)
     model = nnx.eval_shape(lambda: Otuken3DModel(voxel_size=config.model.voxel_size, config=sizes))
     modeldef, params = split_model(model)
+
+    def place(x) -> Shape:
+        sharding = parameter_sharding(mesh, x, config.mesh.min_sharded_size)
+        return Shape(x.shape, x.dtype, sharding=sharding)
+
+    params = jax.tree.map(place, params)
     groups = trainable_groups(params, stage, frozen, sizes.decoder)
     tx = make_optimizer(optimizer_config(config), groups)
     trained, fixed = split_params(params, groups)
-    state = TrainState(trained, jax.eval_shape(tx.init, trained), Shape((), jnp.int32))
+    opt_state = jax.tree.map(place, jax.eval_shape(tx.init, trained))
+    state = TrainState(trained, opt_state, Shape((), jnp.int32, sharding=replicated(mesh)))
     step = make_train_step(modeldef, tx, stage, step_config(config), mesh, state)
     key = jax.eval_shape(lambda: jax.random.key(0))
     knobs = {k: Shape((), jnp.float32) for k in ("alpha", "band_weight", "rate_scale")}

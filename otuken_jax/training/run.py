@@ -247,6 +247,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         eval_every=config.train.eval_every,
         log_every=config.log.every,
         mesh=mesh,
+        min_sharded_size=config.mesh.min_sharded_size,
         seed=config.train.seed,
         meta=meta,
         pictures=PromptPictures(tuple(config.log.prompts)) if config.log.prompts else None,

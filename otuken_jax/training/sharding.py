@@ -9,8 +9,6 @@ from jax.typing import ArrayLike
 
 from otuken_jax.errors import UserError
 
-MIN_SHARDED_SIZE = 2**16  # smaller tensors are replicated: sharding them costs more than it saves
-
 
 def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
     """A (data, fsdp) mesh over all devices; -1 for `data` takes what `fsdp` leaves.
@@ -39,10 +37,13 @@ def check_batch_size(mesh: Mesh, batch_size: int) -> None:
         )
 
 
-def parameter_sharding(mesh: Mesh, x) -> NamedSharding:
-    """Splits the largest axis that "fsdp" divides, of tensors large enough; replicates the rest."""
+def parameter_sharding(mesh: Mesh, x, min_size: int) -> NamedSharding:
+    """Splits the largest axis that "fsdp" divides, of tensors from `min_size` elements on.
+
+    The rest is replicated: splitting what is small costs more than it saves.
+    """
     size = mesh.shape["fsdp"]
-    if size > 1 and x.size >= MIN_SHARDED_SIZE:
+    if size > 1 and x.size >= min_size:
         for axis in np.argsort(x.shape)[::-1]:
             if x.shape[axis] % size == 0:
                 spec = [None] * x.ndim
@@ -51,9 +52,9 @@ def parameter_sharding(mesh: Mesh, x) -> NamedSharding:
     return replicated(mesh)
 
 
-def put_parameters(mesh: Mesh, tree: Any) -> Any:
+def put_parameters(mesh: Mesh, tree: Any, min_size: int) -> Any:
     """Every array of the tree to where `parameter_sharding` says."""
-    return jax.tree.map(lambda x: put(x, parameter_sharding(mesh, x)), tree)
+    return jax.tree.map(lambda x: put(x, parameter_sharding(mesh, x, min_size)), tree)
 
 
 def put(x: ArrayLike, sharding: NamedSharding) -> jax.Array:

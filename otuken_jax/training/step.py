@@ -22,7 +22,7 @@ from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import ModelDef, Params
 from otuken_jax.models.style import Style
 from otuken_jax.training.optimizer import Optimizer
-from otuken_jax.training.sharding import batch_sharding, parameter_sharding, replicated
+from otuken_jax.training.sharding import batch_sharding, replicated
 from otuken_jax.training.stages import Stage
 
 RELIEF_POINTS = 1024  # drawn in each sample's band
@@ -179,15 +179,16 @@ def make_train_step(
     stage: int,
     config: StepConfig,
     mesh: Mesh,
-    abstract_state: TrainState,
+    state: TrainState,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`step(state, frozen, batch, key, knobs) -> (state, metrics)`, compiled once per stage.
+    """`step(state, frozen, batch, key, knobs) -> (state, metrics)`, compiled once.
 
-    `knobs`: alpha (fade-in), band_weight, rate_scale (of the learning rate). The state is donated;
-    `frozen` (parameters that do not train) is not. Draws come from
-    fold_in(key, step), so a resumed run repeats them.
+    There is one for each stage, and a second one where pretrained text joins what is trained.
+    `knobs`: alpha (fade-in), band_weight, rate_scale (of the learning rate). The state is donated,
+    and stays where the leaves of this `state`, or their shapes, say; `frozen` (parameters that do
+    not train) is not donated. Draws come from fold_in(key, step), so a resumed run repeats them.
     """
-    state_sharding = jax.tree.map(functools.partial(parameter_sharding, mesh), abstract_state)
+    state_sharding = jax.tree.map(lambda x: x.sharding, state)
 
     @functools.partial(
         jax.jit,

@@ -66,6 +66,7 @@ class Otuken3DTrainer:
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
         cooldown: share of the last stage in which the learning rate falls to zero.
         mesh: device mesh; None puts everything on one "data" axis.
+        min_sharded_size: elements from which on a tensor is split over the "fsdp" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;
             the log is None in all processes but one.
         pointnet: for P-FID at every validation; without it `fd_d2_N` is logged in its place.
@@ -93,6 +94,7 @@ class Otuken3DTrainer:
         eval_every: int = 1,
         log_every: int = 10,
         mesh: Mesh | None = None,
+        min_sharded_size: int = 2**16,
         seed: int = 0,
         meta: dict[str, Any] | None = None,
         pictures=None,
@@ -117,6 +119,7 @@ class Otuken3DTrainer:
         self.eval_every = eval_every
         self.log_every = log_every
         self.mesh = mesh or sharding.make_mesh()
+        self.min_sharded_size = min_sharded_size
         self.key = jax.random.key(seed)
         self.meta = {"data": self.preparer.meta} | (meta or {})
         self.pictures = pictures
@@ -147,7 +150,7 @@ class Otuken3DTrainer:
         frozen = self._frozen_parts(stage)
         modeldef, params = split_model(self.model)
         # Placed alike every time: other shardings would compile the step once more.
-        params = sharding.put_parameters(self.mesh, params)
+        params = sharding.put_parameters(self.mesh, params, self.min_sharded_size)
         signature = (modeldef, frozen)
         if signature == self._signature:
             # Between epochs the model is the truth: its owner may have loaded other weights.
@@ -163,7 +166,7 @@ class Otuken3DTrainer:
         opt_state = tx.init(trained)
         if self._state is not None:
             opt_state = carry_over(self._state.opt_state, opt_state)
-        opt_state = sharding.put_parameters(self.mesh, opt_state)
+        opt_state = sharding.put_parameters(self.mesh, opt_state, self.min_sharded_size)
         step = sharding.put(np.int32(self.step), sharding.replicated(self.mesh))
         # The step donates its state; the model keeps arrays of its own until the next sync.
         self._state = TrainState(jax.tree.map(jnp.copy, trained), opt_state, step)

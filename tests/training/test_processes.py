@@ -118,18 +118,29 @@ def check_same_training(whole: Path, workdir: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(whole, tmp_path):
-    finish(*start_two(tmp_path, "--config.mesh.fsdp=2"))
+    finish(*start_two(tmp_path))
     check_same_training(whole, tmp_path)
+
+
+def num_split(checkpoint: Path, item: str) -> int:
+    """How many of the item's arrays were split over the mesh's "fsdp" axis when it was saved."""
+    shardings = json.loads((checkpoint / item / "_sharding").read_text()).values()
+    return sum("fsdp" in json.loads(text)["partition_spec"] for text in shardings)
 
 
 @pytest.mark.slow
 def test_sigterm_to_one_stops_both_and_the_run_goes_on(whole, tmp_path):
-    processes = start_two(tmp_path)
+    """Each process holds half of every large parameter and of its moments."""
+    processes = start_two(tmp_path, "--config.mesh.fsdp=2")
     wait_for_checkpoint(tmp_path, 4, *processes)
     processes[1].send_signal(signal.SIGTERM)
     assert finish(*processes).count("stopped by SIGTERM") == 2
-    finish(*start_two(tmp_path))
+    finish(*start_two(tmp_path, "--config.mesh.fsdp=2"))
     check_same_training(whole, tmp_path)
+    got = load_model(tmp_path)  # by one process
+    split = num_split(tmp_path / "checkpoints" / str(got.step), "model")
+    assert split > 0
+    assert num_split(tmp_path / "checkpoints" / str(got.step), "opt") == 2 * split
 
 
 def test_processes_that_cannot_meet_are_one_line(tmp_path, capsys):

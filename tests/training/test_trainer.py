@@ -16,7 +16,15 @@ import pytest
 from flax import nnx
 from tiny_models import TINY as TINY_MODEL
 from tiny_models import drawn, write_workdir
-from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer, trained_parts
+from tiny_training import (
+    copied,
+    make_quick_step,
+    num_split,
+    one_device_mesh,
+    sphere_loader,
+    sphere_trainer,
+    trained_parts,
+)
 
 from otuken_jax import Otuken3DModel
 from otuken_jax.config import load_config, to_json
@@ -276,9 +284,12 @@ def test_non_finite_validation_loss_stops_before_it_is_saved(tiny_model, tmp_pat
 
 @pytest.fixture(scope="module")
 def whole(tiny_data, tmp_path_factory):
-    """An unbroken run through both stages with surface terms: its trainer and compiled steps."""
+    """An unbroken run through both stages, of split parameters and with surface terms.
+
+    Its trainer and compiled steps.
+    """
     surface = ("train.loss.surface.chamfer=1.0", "train.loss.surface.points=64")
-    config = run_config(tiny_data, *surface)
+    config = run_config(tiny_data, "mesh.fsdp=4", *surface)
     steps = []
 
     def counted(*args):
@@ -294,6 +305,7 @@ def whole(tiny_data, tmp_path_factory):
 
 @pytest.mark.slow
 def test_one_compilation_per_stage(whole):
+    """Of encoders that train from the start; with pretrained text the last stage has two."""
     _, _, steps = whole
     assert [step._cache_size() for step in steps] == [1, 1]
 
@@ -332,6 +344,12 @@ def test_resume_is_bit_for_bit_the_unbroken_run(whole, tmp_path):
     want = split_model(whole.model)[1]
     for name, value in split_model(resumed.model)[1].items():
         np.testing.assert_array_equal(value, want[name], err_msg=name)
+    for mesh in (one_device_mesh(), make_mesh(8, 1)):
+        moved = run.build_trainer(config, tmp_path)
+        moved.mesh = mesh
+        moved.train()  # it only reads: the run has ended
+        assert (num_split(moved._state), num_split(resumed._state) > 0) == (0, True)
+        jax.tree.map(np.testing.assert_array_equal, moved._state, resumed._state)
     losses, lines = [], []
     for workdir in (tmp_path, whole.workdir):
         lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -356,9 +374,10 @@ def test_resume_is_bit_for_bit_the_unbroken_run(whole, tmp_path):
 def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
     """One device, and eight as 8 x 1 and 2 x 4: the same five losses, term by term.
 
-    The surface terms of one arrangement alone: each takes half a minute to compile. At the usual
-    rate Adam's division makes rounding grow fivefold a step; at this one the losses still move by
-    a hundredth and more, and differ by 3e-7.
+    In 2 x 4 large parameters and their moments are split four ways. The surface terms of one
+    arrangement alone: each takes half a minute to compile. At the usual rate Adam's division makes
+    rounding grow fivefold a step; at this one the losses still move by a hundredth and more, and
+    differ by 3e-7.
     """
     overrides = [f"train.loss.surface.{term}=0.1" for term in terms]
     overrides += ["optim.learning_rate=2e-4"]
@@ -373,15 +392,14 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
         trainer.model.set_voxel_size(8)
         metrics = [trainer.train_epoch([next(batches)]) for _ in range(5)]
         assert all(m[f"surface/{term}"] > 0 for m in metrics for term in terms)
+        assert trainer._train_step._cache_size() == 1
+        state = trainer._state
+        split = num_split(state.params)
+        assert (split > 0) == (mesh.shape["fsdp"] > 1)
+        assert num_split(state.opt_state) == 2 * split
         return [{k: v for k, v in m.items() if "loss" in k or "surface" in k} for m in metrics]
 
-    one = jax.make_mesh(
-        (1, 1),
-        ("data", "fsdp"),
-        axis_types=(jax.sharding.AxisType.Auto,) * 2,
-        devices=jax.devices()[:1],
-    )
-    want = losses(one)
+    want = losses(one_device_mesh())
     for mesh in [make_mesh(8, 1)] if terms else [make_mesh(8, 1), make_mesh(2, 4)]:
         for got, one in zip(losses(mesh), want, strict=True):
             assert got == pytest.approx(one, rel=1e-5)
