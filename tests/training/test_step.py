@@ -1,30 +1,23 @@
 """The compiled step: accelerator lowering, donation, frozen parameters, the full-size model."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_training import num_split, one_device_mesh
 
 from otuken_jax.config import load_config, model_config
 from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.dry_run import dry_step
-from otuken_jax.training.sharding import replicated
+from otuken_jax.training.sharding import make_mesh, replicated
 from otuken_jax.training.step import TrainState
 
 TINY = str(Path(__file__).parents[1] / "configs" / "tiny.py")
-
-
-def one_device_mesh():
-    return jax.make_mesh(
-        (1, 1),
-        ("data", "fsdp"),
-        axis_types=(jax.sharding.AxisType.Auto,) * 2,
-        devices=jax.devices()[:1],
-    )
 
 
 def make_step(config, stage: int, size: int):
@@ -60,15 +53,22 @@ SURFACE = [*FIELD, *(f"--config.train.loss.surface.{term}=1.0" for term in TERMS
 
 
 @pytest.mark.parametrize(
-    "overrides",
-    [FIELD, pytest.param(SURFACE, marks=pytest.mark.slow)],
-    ids=["field", "surface"],
+    ("overrides", "make_mesh"),
+    [
+        pytest.param(FIELD, partial(make_mesh, 2, 4), id="field"),
+        pytest.param(SURFACE, one_device_mesh, id="surface", marks=pytest.mark.slow),
+    ],
 )
-def test_train_step_lowers_for_accelerators(overrides):
-    dry = dry_step(load_config(TINY, overrides), 1, 2, one_device_mesh())
+def test_train_step_lowers_for_accelerators(overrides, make_mesh, monkeypatch):
+    """As they trace it: with JAX's attention, where a CPU has its own; also split over eight."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    mesh = make_mesh()
+    dry = dry_step(load_config(TINY, overrides), 1, 8, mesh)
     exported = jax.export.export(dry.step, platforms=["tpu", "cuda"])(*dry.arguments)
     assert exported.platforms == ("tpu", "cuda")
     module = exported.mlir_module()
+    assert ('{"fsdp"}' in module) == (num_split(dry.arguments[0]) > 0) == (mesh.size > 1)
+    assert "lhs_precision_type = bf16" in module  # only JAX's attention names its precision
     assert "convolution" in module
     # bfloat16 in the convolutions themselves, and barriers that keep XLA from undoing remat
     lines = [line for line in module.splitlines() if "stablehlo.convolution" in line]
