@@ -2,6 +2,7 @@
 
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from tiny_models import TINY
@@ -14,7 +15,7 @@ from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import Checkpoints
-from otuken_jax.training.step import step_knobs
+from otuken_jax.training.step import TrainState, step_knobs
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,24 @@ def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, q
         ]
 
 
-def test_the_last_stage_is_the_last_that_is_trained(tiny_model, weights, quick, monkeypatch):
-    """At 12 of 8, 12 and 16 the band's weight and the rate fall and the text encoder trains."""
+def test_the_last_stage_is_the_last_that_is_trained(tiny_model, weights, monkeypatch):
+    """At 12 of 8, 12 and 16 the band's weight and the rate fall and the text encoder trains.
+
+    For that a second step is compiled; the stage before has one.
+    """
+    steps = []
+
+    def make_step(modeldef, tx, stage, config, mesh, state):
+        def step(state, frozen, batch, key, knobs):
+            grown = jax.tree.map(lambda x: x + 1, state.params)
+            return TrainState(grown, state.opt_state, state.step), {"loss": 1.0, "iou": 0.0}
+
+        shardings = jax.tree.map(lambda x: x.sharding, state)  # as those of the true step
+        jitted = jax.jit(step, out_shardings=(shardings, None), donate_argnums=0)
+        steps.append((stage, jitted))
+        return jitted
+
+    monkeypatch.setattr(trainer_module, "make_train_step", make_step)
     trainer = pretrained_trainer(tiny_model, weights, None, (1, 2), cooldown=0.5)
     before = split_model(trainer.model)[1]
     knobs = []
@@ -96,6 +113,7 @@ def test_the_last_stage_is_the_last_that_is_trained(tiny_model, weights, quick, 
     )
     trainer.validate = lambda: {"loss": 1.0}
     trainer.train()
+    assert [(stage, step._cache_size()) for stage, step in steps] == [(0, 1), (1, 1), (1, 1)]
     assert [float(k["rate_scale"]) for k in knobs] == [1, 1, 1, 1, 1, 0.5]
     bands = [float(k["band_weight"]) for k in knobs]
     assert bands == pytest.approx([10, 10, 10, 8.75, 7.5, 6.25])
