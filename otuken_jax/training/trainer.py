@@ -17,7 +17,7 @@ from tqdm import tqdm
 from otuken_jax.compile_cache import release_compile_memory
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
-from otuken_jax.models.parameters import split_model, update_model
+from otuken_jax.models.parameters import ModelDef, Params, split_model, update_model
 from otuken_jax.models.pointnet2 import PointNet2
 from otuken_jax.training import processes, sharding
 from otuken_jax.training.batches import BatchPreparer
@@ -145,12 +145,22 @@ class Otuken3DTrainer:
             frozen.discard("text_encoder")
         return tuple(sorted(frozen))
 
+    def _place_model(self) -> tuple[ModelDef, Params]:
+        """The model's parts, its parameters now where the mesh is to have them.
+
+        There is one copy of what is frozen, and validation and pictures meet nothing that lies on
+        one device or in one process alone.
+        """
+        modeldef, params = split_model(self.model)
+        params = sharding.put_parameters(self.mesh, params, self.min_sharded_size)
+        update_model(self.model, params)
+        return modeldef, params
+
     def _prepare(self, stage: Stage) -> None:
         """Builds the compiled step and the optimizer for a stage and its frozen parts."""
         frozen = self._frozen_parts(stage)
-        modeldef, params = split_model(self.model)
         # Placed alike every time: other shardings would compile the step once more.
-        params = sharding.put_parameters(self.mesh, params, self.min_sharded_size)
+        modeldef, params = self._place_model()
         signature = (modeldef, frozen)
         if signature == self._signature:
             # Between epochs the model is the truth: its owner may have loaded other weights.
@@ -280,6 +290,7 @@ class Otuken3DTrainer:
         loader = self.val_loader if loader is None else loader
         if loader is None:
             return {}
+        self._place_model()
         return self._validator(self.model, map(self.preparer, loader), self.mesh)
 
     # The whole run

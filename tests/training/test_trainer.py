@@ -34,7 +34,7 @@ from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.losses.surface import TERMS
 from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import PARTS
-from otuken_jax.models.parameters import split_model
+from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.training import run
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.batches import BatchPreparer
@@ -148,6 +148,17 @@ def test_a_text_that_is_cut_is_said_once(caplog):
     for _ in range(2):
         preparer({"text": ["lale", "karanfil motifli vazo"], "field": field})
     assert caplog.messages == ["texts longer than 12 tokens are cut: karanfil motifli vazo..."]
+
+
+def test_validation_and_pictures_find_all_of_the_model_on_the_mesh(tiny_model):
+    """Also what does not train, and what one device alone held, as it does a loaded model."""
+    model = copied(tiny_model, 8)
+    update_model(model, jax.device_put(split_model(model)[1], jax.devices()[0]))
+    mesh = make_mesh(2, 4)
+    trainer = sphere_trainer(model, mesh=mesh, min_sharded_size=1)
+    trainer._validator = lambda model, *_: {"loss": float(num_split(split_model(model)[1]))}
+    assert trainer.validate()["loss"] > 0
+    assert {x.sharding.mesh for x in split_model(model)[1].values()} == {mesh}
 
 
 @pytest.mark.slow
