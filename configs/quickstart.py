@@ -95,5 +95,5 @@ def get_config():
     config.train.loss.band = 5.0
     config.train.loss.relief = 2.0  # 5.0: no more motifs, worse hosts and palettes
     config.train.loss.color = 2.0  # 0.5: palettes right in 62 %; this: in 88 %
-    config.train.stage_epochs = (3, 2)
+    config.train.stage_epochs = (4, 2)
     return config
