@@ -1,4 +1,7 @@
-"""The quickstart's model on the whole library: hours on two CPU cores, no accelerator needed."""
+"""The quickstart's model on the whole library, on two CPU cores: some 80 minutes of one core.
+
+It learns hosts and colours, no motif in that time (benchmarks/README.md): lengthen the stages.
+"""
 
 from configs import quickstart
 
