@@ -276,7 +276,7 @@ def test_english_articles():
 
 @pytest.mark.parametrize(
     ("coarsest", "resolution"),
-    [(16, 32), (32, 32), pytest.param(32, 64, marks=pytest.mark.slow)],
+    [(16, 32), *(pytest.param(32, size, marks=pytest.mark.slow) for size in (32, 64))],
 )
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_full_caption_names_all_that_moves_the_shape(host, coarsest, resolution):

@@ -74,7 +74,11 @@ def test_no_wall_breaks_on_the_coarsest_grid(host):
         assert topology(solid(recipe, 32, coarsest=32)) == (1, 1, 1 - fine), form
 
 
-@pytest.mark.parametrize("recipe", RECIPES + MIDDLE + LAST, ids=lambda r: f"{r.host}-{r.motif}")
+@pytest.mark.parametrize(
+    "recipe",
+    [*LAST, *(pytest.param(recipe, marks=pytest.mark.slow) for recipe in RECIPES + MIDDLE)],
+    ids=lambda r: f"{r.host}-{r.motif}",
+)
 def test_ornament_neither_breaks_nor_closes_anything(recipe):
     """Ornamented it has the plain host's topology, but for specks of motif that touch by corners.
 
