@@ -104,8 +104,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def summary_table(evaluation: Evaluation, results: Sequence[SplitResult]) -> str:
     """The few figures that say most, one line for each split and words, with definitions below."""
-    head = "split, words, shapes, IoU, mean shape, nearest caption, host, motif, nearest caption"
-    head += ", chance, ceiling, colour error, repeat error"
+    head = "split, words, shapes, IoU, mean shape, nearest caption, host, motif"
+    head += ", nearest caption's motif, chance, ceiling, colour error, repeat error"
     rows = []
     for result in results:
         for words in evaluation.words:
