@@ -59,9 +59,7 @@ def get_config() -> ConfigDict:
     data.hosts = ()  # names; empty: the whole library
     data.motifs = ()
     data.styles = ()
-    data.free = (
-        False  # any motif on any host in any style, not only where the library's table has it
-    )
+    data.free = False  # any motif on any host in any style, whatever the table says
     data.heldout_styles = ()  # names; empty: an eighth of the styles, drawn by the seed
     data.batch_size = 32
     # Tokens; longer prompts are cut, and that is said. Trained from scratch a token is a byte, and

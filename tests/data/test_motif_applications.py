@@ -185,7 +185,7 @@ IN_SIGHT = {
     "tug": 0.74,
     "ritonhitit": 0.4,
     "rahle": 0.6,
-    "kemertokasi": 0.62,
+    "kemertokasi": 0.63,
     "kilim": 0.48,
 }
 

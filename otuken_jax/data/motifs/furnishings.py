@@ -114,7 +114,7 @@ def belt_plaque(width: float, corner: float, body: float, thickness: float) -> S
     """Kemer tokası: a plate with four rivets and a loop to -y for the strap."""
     half_y, half_z = 0.53, blend(width, 0.44, 0.54, 0.66)
     half_x = half_thickness(body, thickness)
-    radius = blend(corner, 0.03, 0.22, 0.42)
+    radius = blend(corner, 0.03, 0.22, 0.39)
     tube = max(0.09, thickness / 2)
     reach = max(0.3, 0.13 + tube)
     loop = np.array(
