@@ -5,15 +5,18 @@ motif learned on one host is the same function on every other host.
 """
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-HARMONICS = 4  # of u, which is periodic, and of v
+# Of u, which is periodic, and of v. The best fit of the basis leaves 16 % of a relief's variance
+# with 4 harmonics, 6 with 6, 4 with 8, 3 with 10; learned for 500 steps, 8 were best.
+HARMONICS = 8
 NUM_CHART_FEATURES = 2 * HARMONICS + 1 + 2 * HARMONICS
-NUM_BASIS = (2 * HARMONICS + 1) * (2 * HARMONICS + 2)
+BASIS = (2 * HARMONICS + 1, 2 * HARMONICS + 2)  # functions of u, and of v
 RELIEF_UNIT = 0.1  # domain units per unit of network output: the scale of a typical relief
 PAINT_SHARPNESS = 6.0  # paint follows the relief: 5 % where there is none, 95 % at a whole unit
 
@@ -38,12 +41,14 @@ def chart_features(chart: Float[Array, "b k 3"]) -> Float[Array, "b k f"]:
     )
 
 
-def chart_basis(features: Float[Array, "b k f"]) -> Float[Array, "b k n"]:
-    """Products of every feature of u with every feature of v: a separable Fourier basis."""
+def chart_basis(
+    features: Float[Array, "b k f"],
+) -> tuple[Float[Array, "b k m"], Float[Array, "b k n"]]:
+    """The factors of a separable Fourier basis: functions of u and of v, a constant in each."""
     one = jnp.ones_like(features[..., :1])
     u = jnp.concatenate([one, features[..., : 2 * HARMONICS]], axis=-1)
     v = jnp.concatenate([one, features[..., 2 * HARMONICS :]], axis=-1)
-    return (u[..., :, None] * v[..., None, :]).reshape(*features.shape[:-1], -1)
+    return u, v
 
 
 class OrnamentHead(nnx.Module):
@@ -65,7 +70,7 @@ class OrnamentHead(nnx.Module):
         self.film = nnx.Linear(code_dim, 2 * width * num_layers, dtype=dtype, rngs=rngs)
         self.coefficients = nnx.Linear(
             code_dim,
-            NUM_BASIS * 2,
+            math.prod(BASIS) * 2,
             kernel_init=nnx.initializers.zeros,
             dtype=jnp.float32,
             rngs=rngs,
@@ -93,9 +98,11 @@ class OrnamentHead(nnx.Module):
         x = features.astype(self.dtype)
         for i, layer in enumerate(self.layers):
             x = jax.nn.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
-        coefficients = self.coefficients(code.astype(jnp.float32)).reshape(-1, NUM_BASIS, 2)
+        coefficients = self.coefficients(code.astype(jnp.float32)).reshape(-1, *BASIS, 2)
         out = self.out(x.astype(jnp.float32))
-        out += jnp.einsum("bkn,bno->bko", chart_basis(features), coefficients)
+        u, v = chart_basis(features)
+        # In two steps: the products of u and v at every point would fill gigabytes.
+        out += jnp.einsum("bku,bkuo->bko", u, jnp.einsum("bkv,buvo->bkuo", v, coefficients))
         height = jax.lax.stop_gradient(jnp.abs(out[..., 0]))  # the relief has its own losses
         paint = jax.nn.sigmoid(out[..., 1] + PAINT_SHARPNESS * (height - 0.5))
         color = jax.nn.sigmoid(self.palette(style.astype(jnp.float32)))

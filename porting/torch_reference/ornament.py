@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from otuken_jax.models.ornament import (
+    BASIS,
     HARMONICS,
-    NUM_BASIS,
     NUM_CHART_FEATURES,
     PAINT_SHARPNESS,
     RELIEF_UNIT,
@@ -17,7 +17,7 @@ from otuken_jax.models.ornament import (
 
 
 def chart_features(chart: Tensor) -> tuple[Tensor, Tensor]:
-    """(sin pi u, cos pi u, v) [b, k, 3] -> features of u [b, k, 8] and of v [b, k, 9]."""
+    """(sin pi u, cos pi u, v) [b, k, 3] -> features of u [b, k, 16] and of v [b, k, 17]."""
     norm = (chart[..., :2].square().sum(-1) + 1e-6).sqrt()
     around = torch.complex(chart[..., 1] / norm, chart[..., 0] / norm)
     powers = [around**n for n in range(1, HARMONICS + 1)]
@@ -42,7 +42,7 @@ class OrnamentHead(nn.Module):
         sizes = [NUM_CHART_FEATURES] + [width] * num_layers
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(sizes))
         self.film = nn.Linear(code_dim, 2 * width * num_layers)
-        self.coefficients = nn.Linear(code_dim, NUM_BASIS * 2)
+        self.coefficients = nn.Linear(code_dim, math.prod(BASIS) * 2)
         self.out = nn.Linear(width, 2)
         self.palette = nn.Linear(style_dim, 3)
 
@@ -53,7 +53,7 @@ class OrnamentHead(nn.Module):
         film = self.film(code).unflatten(-1, (len(self.layers), 2, 1, -1))
         for i, layer in enumerate(self.layers):
             x = F.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
-        coefficients = self.coefficients(code).unflatten(-1, (NUM_BASIS, 2))
+        coefficients = self.coefficients(code).unflatten(-1, (math.prod(BASIS), 2))
         out = self.out(x) + chart_basis(u, v) @ coefficients
         height = out[..., 0].detach().abs()
         paint = (out[..., 1] + PAINT_SHARPNESS * (height - 0.5)).sigmoid()
