@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from otuken_jax.models.decoder import DecoderConfig, StageOutput
+from otuken_jax.models.decoder import NUM_OUTPUTS, DecoderConfig, StageOutput
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.point_e import PointEEncoderConfig
@@ -53,8 +53,12 @@ def drawn(config: ModelConfig, voxel_size: int, seed: int = 0) -> Otuken3DModel:
             w = 0.2 * w
         elif name.endswith(".kernel"):
             w = w / np.sqrt(np.prod(p.shape[:-1]))
-        if name.endswith(".local.bias"):  # charts as long as trained ones: their angle is definite
-            w.reshape(8, -1)[:, 2:4] += 4
+        # Charts like trained ones, on which the ornament's harmonics are not beyond float32: sine
+        # and cosine of a definite length, v within -1..1.
+        if ".local." in name or ".readout." in name:
+            w.reshape(*w.shape[:-1], -1, NUM_OUTPUTS)[..., 2:5] /= 6
+        if name.endswith(".local.bias"):
+            w.reshape(8, -1)[:, 2:4] += 6
         params[name] = jnp.asarray(w, p.dtype)
     return definition.bind(params)
 

@@ -20,8 +20,8 @@ def chart_features(chart: Tensor) -> tuple[Tensor, Tensor]:
     """(sin pi u, cos pi u, v) [b, k, 3] -> features of u [b, k, 16] and of v [b, k, 17]."""
     norm = (chart[..., :2].square().sum(-1) + 1e-6).sqrt()
     around = torch.complex(chart[..., 1] / norm, chart[..., 0] / norm)
-    powers = [around**n for n in range(1, HARMONICS + 1)]
-    u = torch.stack([part for p in powers for part in (p.imag, p.real)], dim=-1)
+    powers = torch.cumprod(around[..., None].expand(*around.shape, HARMONICS), dim=-1)
+    u = torch.stack([powers.imag, powers.real], dim=-1).flatten(-2)
     v = chart[..., 2:]
     angles = v * (0.5 * math.pi) * torch.arange(1, HARMONICS + 1, device=v.device)
     return u, torch.cat([v, angles.sin(), angles.cos()], dim=-1)
