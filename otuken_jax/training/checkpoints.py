@@ -262,7 +262,9 @@ class Checkpoints:
     ) -> Restored:
         """Reads a checkpoint into arrays of the shapes and shardings of `params` and `opt_state`.
 
-        Structure and shape errors propagate: they mean a different model, not a broken disk.
+        Raises:
+            UserError: its arrays have other names or shapes: another version's model.
+            CorruptCheckpoint: it cannot be read.
         """
         meta = self.read_meta(step)
         items = {"model": ocp.args.StandardRestore(params)}
@@ -276,6 +278,12 @@ class Checkpoints:
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except OSError as error:
             raise CorruptCheckpoint(str(error)) from error
+        except ValueError as error:
+            raise UserError(
+                f"checkpoint {step} in {self.directory} does not fit this version's model "
+                f"({str(error).splitlines()[0][:120]}); use the version that wrote it or train "
+                "again"
+            ) from error
         return Restored(step, restored["model"], restored.get("opt"), meta)
 
     def newest_good(self) -> int | None:

@@ -205,3 +205,18 @@ def test_another_model_or_version_is_named():
     for changed in (fields | {"new_part": 1}, {}):
         with pytest.raises(UserError, match="another version of otuken_jax"):
             model_config({"model": changed})
+
+
+@pytest.mark.parametrize("shapes", [{"a.kernel": (8, 9), "b.bias": (3,)}, {"a.kernel": (8, 8)}])
+def test_arrays_of_another_versions_model_are_one_clear_line(three, shapes):
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+        for name, shape in shapes.items()
+    }
+    message = r"^checkpoint 3 in .* does not fit this .* again$"
+    with (
+        contextlib.closing(Checkpoints(three)) as checkpoints,
+        pytest.raises(UserError, match=message),
+    ):
+        checkpoints.restore(3, target)
