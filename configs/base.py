@@ -91,6 +91,8 @@ def get_config() -> ConfigDict:
     train = config.train = ConfigDict()
     train.seed = 0
     train.stage_epochs = (30, 20, 50)
+    # Before them, on style texts and charts alone: an epoch costs a fraction of one with grids.
+    train.ornament_epochs = 0
     train.fade_fraction = 0.1
     train.early_stopping_patience = 10
     train.eval_every = 1

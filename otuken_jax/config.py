@@ -205,6 +205,10 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(
             f"config.train.stage_epochs={epochs}; give whole numbers of epochs, one above zero"
         )
+    if config.train.ornament_epochs < 0:
+        raise UserError(
+            f"config.train.ornament_epochs={config.train.ornament_epochs}; give a number from 0"
+        )
     if len(epochs) != len(stages):
         fitting = (epochs + epochs[-1:] * len(stages))[: len(stages)]
         plural = "s" if len(stages) > 1 else ""

@@ -41,6 +41,7 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
         ("v32", ["--config.model.voxel_size=48"], "--config.train.stage_epochs='(30, 30)'"),
         (TINY, ["--config.train.stage_epochs=(0, 0)"], "config.train.stage_epochs=(0, 0); give"),
         (TINY, ["--config.train.stage_epochs=(1, 'a')"], "one above zero"),
+        (TINY, ["--config.train.ornament_epochs=-1"], "config.train.ornament_epochs=-1; give a"),
         (TINY, ["--config.train.eval_every=0"], "config.train.eval_every=0; give a number from 1"),
         (TINY, ["--config.checkpoint.save_every=0"], "config.checkpoint.save_every=0; give"),
         (TINY, ["--config.mesh.fsdp=0"], "config.mesh.fsdp=0; give"),

@@ -55,7 +55,7 @@ def sphere_trainer(model: Otuken3DModel, **kwargs) -> Otuken3DTrainer:
     return Otuken3DTrainer(model=model, **settings | kwargs)
 
 
-def make_quick_step(modeldef, tx, stage, config, mesh, state):
+def make_quick_step(modeldef, tx, stage, config, mesh, state, ornament_alone=False):
     """In place of `make_train_step`: nothing to compile, every trained parameter grows by one."""
 
     def step(state, frozen, batch, key, knobs):

@@ -240,6 +240,7 @@ def build_trainer(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         preparer=preparer,
         workdir=workdir,
         stage_epochs=tuple(config.train.stage_epochs),
+        ornament_epochs=config.train.ornament_epochs,
         fade_fraction=config.train.fade_fraction,
         cooldown=config.optim.cooldown,
         plateau_factor=config.optim.plateau_factor,

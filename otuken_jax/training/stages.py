@@ -7,6 +7,18 @@ from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import Params
 
+# What the relief's loss reaches beside the text encoder: from a style text to a relief on a chart.
+ORNAMENT = (
+    "style_encoder.text_proj.",
+    "style_encoder.text_norm.",
+    "style_encoder.queries",
+    "style_encoder.attention.",
+    "style_encoder.ornament_mlp.",
+    "decoder.ornament.layers.",
+    "decoder.ornament.film.",
+    "decoder.ornament.coefficients.",
+    "decoder.ornament.out.",
+)
 DEFAULT_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.2, 0.5)}
 
 
@@ -17,6 +29,7 @@ class Stage:
     index: int  # of the decoder's stage
     resolution: int
     epochs: int
+    ornament_epochs: int = 0  # the first of these train the ornament alone
     last: bool = False  # of those that are trained
     num_steps: int | None = None  # None if nothing says how many there will be
     fade_steps: int = 0  # alpha grows from 0 to 1 over these
@@ -35,18 +48,26 @@ class Stage:
 
 
 def plan_stages(
-    resolutions: tuple[int, ...], num_epochs: int, epochs: tuple[int, ...] | None = None
+    resolutions: tuple[int, ...],
+    num_epochs: int,
+    epochs: tuple[int, ...] | None = None,
+    ornament_epochs: int = 0,
 ) -> list[Stage]:
-    """Stages and their epochs: as given, or `num_epochs` shared out (30 / 20 / 50 % for three)."""
+    """Stages and their epochs: as given, or `num_epochs` shared out (30 / 20 / 50 % for three).
+
+    The first stage that has epochs begins with `ornament_epochs` more.
+    """
     if epochs is None:
         shares = DEFAULT_SHARES.get(len(resolutions), (1 / len(resolutions),) * len(resolutions))
         ends = [round(num_epochs * sum(shares[: i + 1])) for i in range(len(shares))]
         epochs = tuple(b - a for a, b in zip([0, *ends[:-1]], ends, strict=True))
     if len(epochs) != len(resolutions):
         raise ValueError(f"{len(epochs)} epoch numbers for {len(resolutions)} stages")
-    last = max((i for i, e in enumerate(epochs) if e), default=0)
+    used = [i for i, e in enumerate(epochs) if e] or [0]
+    more = [ornament_epochs if i == used[0] else 0 for i in range(len(epochs))]
     return [
-        Stage(i, resolution, epochs[i], last=i == last) for i, resolution in enumerate(resolutions)
+        Stage(i, resolution, epochs[i] + more[i], more[i], last=i == used[-1])
+        for i, resolution in enumerate(resolutions)
     ]
 
 
@@ -67,12 +88,18 @@ def parameter_stage(name: str, config: DecoderConfig) -> int:
 
 
 def trainable_groups(
-    params: Params, stage: int, frozen: tuple[str, ...], config: DecoderConfig
+    params: Params,
+    stage: int,
+    frozen: tuple[str, ...],
+    config: DecoderConfig,
+    *,
+    ornament_alone: bool = False,
 ) -> dict[str, str]:
     """Optimizer group of every parameter that trains in `stage`; the others are absent.
 
     Groups are named by the stage in which their parameters start. The text encoder is a group of
-    its own: it wants a lower learning rate, trained from scratch as well as pretrained.
+    its own: it wants a lower learning rate, trained from scratch as well as pretrained. So is the
+    ornament, which may start before the rest.
     """
     groups = {}
     for name in params:
@@ -80,7 +107,12 @@ def trainable_groups(
         first = parameter_stage(name, config)
         if part in frozen or first > stage:
             continue
-        groups[name] = part if part == "text_encoder" else f"stage_{first}"
+        if part == "text_encoder":
+            groups[name] = part
+        elif name.startswith(ORNAMENT):
+            groups[name] = "ornament"
+        elif not ornament_alone:
+            groups[name] = f"stage_{first}"
     return groups
 
 

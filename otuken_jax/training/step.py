@@ -129,6 +129,17 @@ def loss_fn(
     return loss, metrics
 
 
+def ornament_loss_fn(
+    params: Params, frozen: Params, modeldef: ModelDef, batch: Batch, key: Array
+) -> tuple[Float[Array, ""], Metrics]:
+    """The relief's loss alone: style texts against charts, nothing on a grid."""
+    model = modeldef.bind(frozen | params)
+    style = model.encode_style(batch["style_ids"], batch["style_mask"], batch["has_style"])
+    errors, charted = relief_loss(model, style, batch, key)
+    loss = masked_mean(errors, charted)
+    return loss, {"loss/relief": loss}
+
+
 def part_norms(grads: Params) -> Metrics:
     """Global norm of the gradient of each part of the model."""
     parts = sorted({name.partition(".")[0] for name in grads})
@@ -180,10 +191,12 @@ def make_train_step(
     config: StepConfig,
     mesh: Mesh,
     state: TrainState,
+    ornament_alone: bool = False,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """`step(state, frozen, batch, key, knobs) -> (state, metrics)`, compiled once.
 
-    There is one for each stage, and a second one where pretrained text joins what is trained.
+    There is one for each stage, a second one where pretrained text joins what is trained, and one
+    for the ornament alone, which knows only the rate among the knobs.
     `knobs`: alpha (fade-in), band_weight, rate_scale (of the learning rate). The state is donated,
     and stays where the leaves of this `state`, or their shapes, say; `frozen` (parameters that do
     not train) is not donated. Draws come from fold_in(key, step), so a resumed run repeats them.
@@ -199,9 +212,14 @@ def make_train_step(
     )
     def train_step(state, frozen, batch, key, knobs):
         key = jax.random.fold_in(key, state.step)
-        (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params, frozen, modeldef, stage, config, batch, key, knobs
-        )
+        if ornament_alone:
+            (loss, metrics), grads = jax.value_and_grad(ornament_loss_fn, has_aux=True)(
+                state.params, frozen, modeldef, batch, key
+            )
+        else:
+            (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+                state.params, frozen, modeldef, stage, config, batch, key, knobs
+            )
         rates = tx.learning_rates(state.opt_state)
         rates = {f"learning_rate/{g}": knobs["rate_scale"] * rate for g, rate in rates.items()}
         rates["learning_rate"] = functools.reduce(jnp.maximum, rates.values(), 0.0)

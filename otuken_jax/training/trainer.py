@@ -64,6 +64,7 @@ class Otuken3DTrainer:
             of `otuken_jax.data.pipeline` needs one with its own tokenizer and lengths.
         workdir: where checkpoints and logs go; None keeps nothing.
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
+        ornament_epochs: before them, of the ornament alone: style texts against charts, no grids.
         cooldown: share of the last stage in which the learning rate falls to zero.
         mesh: device mesh; None puts everything on one "data" axis.
         min_sharded_size: elements from which on a tensor is split over the "fsdp" axis.
@@ -87,6 +88,7 @@ class Otuken3DTrainer:
         preparer: BatchPreparer | None = None,
         workdir: str | Path | None = None,
         stage_epochs: tuple[int, ...] | None = None,
+        ornament_epochs: int = 0,
         fade_fraction: float = 0.1,
         cooldown: float = 0.0,
         plateau_factor: float = 0.5,
@@ -112,6 +114,7 @@ class Otuken3DTrainer:
         self.preparer = preparer or BatchPreparer(model.config.text_encoder_name)
         self.workdir = None if workdir is None else Path(workdir)
         self.stage_epochs = stage_epochs
+        self.ornament_epochs = ornament_epochs
         self.fade_fraction = fade_fraction
         self.cooldown = cooldown
         self.plateau_factor = plateau_factor
@@ -161,7 +164,8 @@ class Otuken3DTrainer:
         frozen = self._frozen_parts(stage)
         # Placed alike every time: other shardings would compile the step once more.
         modeldef, params = self._place_model()
-        signature = (modeldef, frozen)
+        ornament_alone = self.progress.epoch < stage.ornament_epochs
+        signature = (modeldef, frozen, ornament_alone)
         if signature == self._signature:
             # Between epochs the model is the truth: its owner may have loaded other weights.
             trained = {n: jnp.copy(params[n]) for n in self._state.params}
@@ -169,8 +173,11 @@ class Otuken3DTrainer:
             self._fixed = {n: params[n] for n in self._fixed}
             return
         config = self.model.config.decoder
-        groups = trainable_groups(params, self.model.stage, frozen, config)
-        logger.info("stage %d^3, %s", self.model.voxel_size, describe_groups(params, groups))
+        groups = trainable_groups(
+            params, self.model.stage, frozen, config, ornament_alone=ornament_alone
+        )
+        name = "ornament" if ornament_alone else f"stage {self.model.voxel_size}^3"
+        logger.info("%s, %s", name, describe_groups(params, groups))
         tx = make_optimizer(self.optimizer_config, groups)
         trained, fixed = split_params(params, groups)
         opt_state = tx.init(trained)
@@ -183,7 +190,13 @@ class Otuken3DTrainer:
         self._fixed = fixed
         self._modeldef = modeldef
         self._train_step = make_train_step(
-            modeldef, tx, self.model.stage, self.step_config, self.mesh, self._state
+            modeldef,
+            tx,
+            self.model.stage,
+            self.step_config,
+            self.mesh,
+            self._state,
+            ornament_alone,
         )
         self._signature = signature
         release_compile_memory()  # the step before is gone; this one needs room to compile
@@ -264,6 +277,8 @@ class Otuken3DTrainer:
         if not self.interrupted:
             self.progress.epoch_step = 0
             self.progress.epoch += 1
+            if self.progress.epoch == stage.ornament_epochs:
+                self._prepare(stage)  # all parts train from here on; before anything is saved
         if not history:
             return {}
         return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
@@ -273,7 +288,8 @@ class Otuken3DTrainer:
         check_finite(step, values, self._folder and self._folder.newest_path)
         if bar is not None:
             bar.update()
-            bar.set_postfix(loss=f"{values['loss']:.3f}", iou=f"{values['iou']:.3f}")
+            shown = {k: f"{values[k]:.3f}" for k in ("loss", "iou") if k in values}
+            bar.set_postfix(shown)
         if self._log is not None and step % self.log_every == 0:
             self._log.scalars(step, values)
         return values
@@ -317,7 +333,7 @@ class Otuken3DTrainer:
                 save_every,
             )
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
-        plan = plan_stages(resolutions, num_epochs, self.stage_epochs)
+        plan = plan_stages(resolutions, num_epochs, self.stage_epochs, self.ornament_epochs)
         steps = _length(self.train_loader)
         if steps is None and self.cooldown > 0:
             raise UserError(
@@ -368,13 +384,16 @@ class Otuken3DTrainer:
             while self.progress.epoch < stage.epochs and not self.progress.finished:
                 self._prepare(stage)
                 set_learning_rate(self._state.opt_state, self.learning_rate)
+                ornament_alone = self.progress.epoch < stage.ornament_epochs
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
                     self._save()
                     break
                 last = self.progress.epoch == stage.epochs
                 save = self.progress.epoch % save_every == 0
-                if last or self.progress.epoch % self.eval_every == 0:
+                # With the ornament alone there is no shape yet to validate.
+                validate = last or self.progress.epoch % self.eval_every == 0
+                if validate and not ornament_alone:
                     metrics = self.validate() or means
                     self._after_validation(stage, metrics, save, last)
                 elif save:

@@ -19,6 +19,8 @@ def test_original_epochs_are_shared_out_30_20_50():
     assert [s.epochs for s in plan_stages((32, 48), 100, (3, 4))] == [3, 4]
     assert [s.last for s in plan_stages((32, 48), 100)] == [False, True]
     assert [s.last for s in plan_stages((32, 48, 64), 100, (3, 4, 0))] == [False, True, False]
+    early = plan_stages((32, 48, 64), 100, (0, 4, 1), ornament_epochs=2)
+    assert [(s.epochs, s.ornament_epochs) for s in early] == [(0, 0), (6, 2), (1, 0)]
     with pytest.raises(ValueError, match="2 epoch numbers for 3 stages"):
         plan_stages((32, 48, 64), 100, (1, 2))
 

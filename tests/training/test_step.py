@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_models import TINY as TINY_MODEL
+from tiny_models import drawn
 from tiny_training import num_split, one_device_mesh
 
 from otuken_jax.config import load_config, model_config
@@ -15,7 +17,8 @@ from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.dry_run import dry_step
 from otuken_jax.training.sharding import make_mesh, replicated
-from otuken_jax.training.step import TrainState
+from otuken_jax.training.stages import trainable_groups
+from otuken_jax.training.step import TrainState, ornament_loss_fn
 
 TINY = str(Path(__file__).parents[1] / "configs" / "tiny.py")
 
@@ -93,6 +96,18 @@ def test_step_trains_its_parameters_donates_them_and_keeps_the_others():
     assert {"loss", "iou", "loss/field", "loss/chart", "grad_norm", "grad_norm/decoder"} <= set(
         metrics
     )
+
+
+def test_the_ornament_alone_trains_what_the_reliefs_loss_reaches():
+    _, _, _, batch, key, _ = make_step(load_config(TINY), 0, 4)
+    modeldef, params = split_model(drawn(TINY_MODEL, 8))
+    gradient = jax.jit(jax.grad(ornament_loss_fn, has_aux=True), static_argnums=2)
+    grads, metrics = gradient(params, {}, modeldef, batch, key)
+    reached = {n for n, g in grads.items() if np.any(np.asarray(g) != 0)}
+    groups = trainable_groups(params, 0, (), TINY_MODEL.decoder, ornament_alone=True)
+    assert reached == set(groups)
+    assert set(groups.values()) == {"text_encoder", "ornament"}
+    assert float(metrics["loss/relief"]) > 0
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ from otuken_jax.training.batches import BatchPreparer
 from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.logging import NonFiniteLoss
 from otuken_jax.training.sharding import make_mesh
+from otuken_jax.training.stages import trainable_groups
 from otuken_jax.training.step import StepConfig, make_train_step
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
@@ -256,6 +257,33 @@ def test_a_second_ctrl_c_stops_at_once(tiny_model, monkeypatch, ctrl_c):
     np.testing.assert_allclose(after[name], before[name] + 2, rtol=1e-6)
     trainer.train(num_epochs=1)
     assert len(calls) == 6
+
+
+def test_the_ornament_starts_alone_and_resumes(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    settings = {"workdir": tmp_path, "stage_epochs": (1,), "ornament_epochs": 2}
+    before = split_model(tiny_model)[1]
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+
+    def broken_off():
+        raise KeyboardInterrupt
+
+    trainer.validate = broken_off  # the first validation is that of the first epoch with shapes
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(save_every=1)
+    assert trainer.step == 6
+    assert (tmp_path / "checkpoints" / "4").is_dir()
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    trainer.validate = lambda: {"loss": 1.0}
+    trainer.train(save_every=1)
+    assert trainer.step == 6
+    ornament = trainable_groups(before, 0, (), TINY_MODEL.decoder, ornament_alone=True)
+    steps = {n: 6 for n in ornament} | {
+        n: 2 for n in trainable_groups(before, 0, (), TINY_MODEL.decoder) if n not in ornament
+    }
+    after = split_model(trainer.model)[1]
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value + steps.get(name, 0), rtol=1e-6, atol=1e-6)
 
 
 def test_damage_without_checksums_falls_back(tiny_model, tmp_path, monkeypatch, caplog):
