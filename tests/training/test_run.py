@@ -61,7 +61,7 @@ def settings(source, tmp_path, batch_size=4):
     return load_config(str(TINY), [f"--config.data.{word}" for word in words])
 
 
-@pytest.mark.parametrize("name", ["quickstart", "v32", "v32_cpu", "v48", "v64"])
+@pytest.mark.parametrize("name", ["quickstart", "v32", "v32_cpu", "v48", "v64", "v64_short"])
 def test_every_configuration_reads_the_longest_words_of_the_library(name):
     data = load_config(name, ["--config.model.pretrained=False"]).data
     assert min(data.text_length, data.style_length) >= LONGEST + 1  # bytes, and the end token
