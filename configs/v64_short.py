@@ -1,6 +1,7 @@
-"""The full model at 64^3 from scratch in minutes on one large GPU: whole library, no long schedule.
+"""The full model at 64^3 from scratch in minutes on one large GPU: whole library, short schedule.
 
-What it learned, and how fast, is in benchmarks/README.md.
+What it learned, and how fast, is in benchmarks/README.md. The process held 35 GiB of an H200's
+memory; on a smaller GPU lower `data.batch_size` and the rate with it.
 """
 
 from configs import base
