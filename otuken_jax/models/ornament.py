@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 # Of u, which is periodic, and of v. The best fit of the basis leaves 16 % of a relief's variance
-# with 4 harmonics, 6 with 6, 4 with 8, 3 with 10; learned for 500 steps, 8 were best.
+# with 4 harmonics, 6 with 6, 4 with 8, 3 with 10; learned alone for 500 steps, 8 were best.
 HARMONICS = 8
 NUM_CHART_FEATURES = 2 * HARMONICS + 1 + 2 * HARMONICS
 BASIS = (2 * HARMONICS + 1, 2 * HARMONICS + 2)  # functions of u, and of v

@@ -279,6 +279,8 @@ class Checkpoints:
         except OSError as error:
             raise CorruptCheckpoint(str(error)) from error
         except ValueError as error:
+            if _os_error(error) is not None:
+                raise CorruptCheckpoint(str(error)) from error
             raise UserError(
                 f"checkpoint {step} in {self.directory} does not fit this version's model "
                 f"({str(error).splitlines()[0][:120]}); use the version that wrote it or train "

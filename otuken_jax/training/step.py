@@ -212,14 +212,13 @@ def make_train_step(
     )
     def train_step(state, frozen, batch, key, knobs):
         key = jax.random.fold_in(key, state.step)
-        if ornament_alone:
-            (loss, metrics), grads = jax.value_and_grad(ornament_loss_fn, has_aux=True)(
-                state.params, frozen, modeldef, batch, key
-            )
-        else:
-            (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-                state.params, frozen, modeldef, stage, config, batch, key, knobs
-            )
+
+        def loss_of(params):
+            if ornament_alone:
+                return ornament_loss_fn(params, frozen, modeldef, batch, key)
+            return loss_fn(params, frozen, modeldef, stage, config, batch, key, knobs)
+
+        (loss, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         rates = tx.learning_rates(state.opt_state)
         rates = {f"learning_rate/{g}": knobs["rate_scale"] * rate for g, rate in rates.items()}
         rates["learning_rate"] = functools.reduce(jnp.maximum, rates.values(), 0.0)

@@ -20,7 +20,12 @@ from tiny_models import TINY
 
 from otuken_jax.errors import UserError
 from otuken_jax.training import checkpoints as checkpoints_module
-from otuken_jax.training.checkpoints import Checkpoints, check_same_model, model_config
+from otuken_jax.training.checkpoints import (
+    Checkpoints,
+    CorruptCheckpoint,
+    check_same_model,
+    model_config,
+)
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.workdir import Workdir
 
@@ -220,3 +225,18 @@ def test_arrays_of_another_versions_model_are_one_clear_line(three, shapes):
         pytest.raises(UserError, match=message),
     ):
         checkpoints.restore(3, target)
+
+
+def test_a_disk_that_fails_while_arrays_are_read_is_no_other_version(three, monkeypatch):
+    """TensorStore reports it as a ValueError too."""
+    with contextlib.closing(Checkpoints(three)) as checkpoints:
+        read = checkpoints._manager.restore
+
+        def restore(step, args):
+            if "model" in dict(args.items()):
+                raise ValueError("Error reading: [os_error_code='5']")
+            return read(step, args=args)
+
+        monkeypatch.setattr(checkpoints._manager, "restore", restore)
+        with pytest.raises(CorruptCheckpoint, match="Error reading"):
+            checkpoints.restore(3, PARAMS)
