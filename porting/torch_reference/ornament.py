@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from otuken_jax.models.ornament import (
     BASIS,
+    COEFFICIENT_SCALE,
     HARMONICS,
     NUM_CHART_FEATURES,
     PAINT_SHARPNESS,
@@ -53,7 +54,8 @@ class OrnamentHead(nn.Module):
         film = self.film(code).unflatten(-1, (len(self.layers), 2, 1, -1))
         for i, layer in enumerate(self.layers):
             x = F.silu((1 + film[:, i, 0]) * layer(x) + film[:, i, 1])
-        coefficients = self.coefficients(code).unflatten(-1, (math.prod(BASIS), 2))
+        coefficients = COEFFICIENT_SCALE * self.coefficients(code)
+        coefficients = coefficients.unflatten(-1, (math.prod(BASIS), 2))
         out = self.out(x) + chart_basis(u, v) @ coefficients
         height = out[..., 0].detach().abs()
         paint = (out[..., 1] + PAINT_SHARPNESS * (height - 0.5)).sigmoid()

@@ -149,7 +149,7 @@ def test_bfloat16_follows_float32():
 @pytest.mark.parametrize("surface", [False, True], ids=["field", "surface"])
 def test_one_batch_is_overfitted(surface):
     """The surface terms join in once the field has a surface."""
-    overrides = ["optim.learning_rate=0.01", "data.rotation_range=0.0"]
+    overrides = ["optim.learning_rate=0.005", "data.rotation_range=0.0"]
     overrides += ["data.scale_range=(1.0,1.0)"]
     terms = ("chamfer=0.1", "normals=0.1", "points=256") if surface else ()
     overrides += [f"train.loss.surface.{term}" for term in terms]
@@ -161,12 +161,12 @@ def test_one_batch_is_overfitted(surface):
     sdf = np.clip(np.round(np.stack(shapes) / (8 / 6) * 127), -127, 127).astype(np.int8)
     batch |= {"sdf": sdf, "host_sdf": sdf}
     batch |= {"has_chart": np.zeros(2, bool)}
-    for number in range(120):
-        cooled = knobs | {"rate_scale": np.float32(min(1.0, (120 - number) / 40))}
+    for number in range(300):
+        cooled = knobs | {"rate_scale": np.float32(min(1.0, (300 - number) / 100))}
         state, metrics = step(state, frozen, batch, key, cooled)
         if surface and number == 0:
             assert metrics["surface/share"] == metrics["surface/chamfer"] == 0
-    assert float(metrics["iou"]) > 0.9
+    assert float(metrics["iou"]) > 0.9  # measured: 0.957; one voxel is 0.008
     if surface:
         assert metrics["surface/share"] == 1
         assert 0 < float(metrics["surface/chamfer"]) < 0.3
@@ -179,7 +179,7 @@ def test_v64_takes_a_real_step_at_full_size():
     config = load_config("v64", ["--config.model.pretrained=False", encoder])
     step, state, frozen, *rest = make_step(config, 2, 1)
     assert not frozen
-    assert sum(x.size for x in state.params.values()) == 168_345_378
+    assert sum(x.size for x in state.params.values()) == 168_458_450
     new, metrics = step(state, frozen, *rest)
     assert np.isfinite(float(metrics["loss"]))
     assert int(new.step) == 1
