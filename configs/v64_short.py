@@ -27,7 +27,7 @@ def get_config():
 
     config.optim.learning_rate = 5e-4
     config.optim.text_encoder_scale = 0.6  # the text encoder starts at random
-    config.optim.cooldown = 1.0
+    config.optim.cooldown = 3 / 17  # the last stage
     config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
     config.train.loss.relief = 2.0

@@ -32,19 +32,21 @@ class Stage:
     ornament_epochs: int = 0  # the first of these train the ornament alone
     last: bool = False  # of those that are trained
     num_steps: int | None = None  # None if nothing says how many there will be
+    steps_after: int = 0  # of the stages after it
+    run_steps: int | None = None  # of all stages
     fade_steps: int = 0  # alpha grows from 0 to 1 over these
-
-    def with_steps(self, steps_per_epoch: int | None, fade_fraction: float) -> "Stage":
-        """Fills in the numbers of steps, if known; the first stage has nothing to fade in from."""
-        if steps_per_epoch is None:
-            return self
-        num_steps = self.epochs * steps_per_epoch
-        fade_steps = int(fade_fraction * num_steps) if self.index > 0 else 0
-        return dataclasses.replace(self, num_steps=num_steps, fade_steps=fade_steps)
 
     def alpha(self, step: int) -> float:
         """Fade-in weight at the stage's own step number, from 0."""
         return 1.0 if step >= self.fade_steps else (step + 1) / (self.fade_steps + 1)
+
+    def share_left(self, step: int) -> float:
+        """What is left of the stage at its own step number: 1 at first, 0 at its end and beyond."""
+        return max(0.0, 1 - step / self.num_steps)
+
+    def run_left(self, step: int) -> float:
+        """The same of the whole run, as planned: a stage that stops early counts in full."""
+        return (self.steps_after + self.share_left(step) * self.num_steps) / self.run_steps
 
 
 def plan_stages(
@@ -68,6 +70,25 @@ def plan_stages(
     return [
         Stage(i, resolution, epochs[i] + more[i], more[i], last=i == used[-1])
         for i, resolution in enumerate(resolutions)
+    ]
+
+
+def count_steps(
+    plan: list[Stage], steps_per_epoch: int | None, fade_fraction: float
+) -> list[Stage]:
+    """Fills in the numbers of steps, if known; the first stage has nothing to fade in from."""
+    if steps_per_epoch is None:
+        return plan
+    numbers = [stage.epochs * steps_per_epoch for stage in plan]
+    return [
+        dataclasses.replace(
+            stage,
+            num_steps=number,
+            steps_after=sum(numbers[i + 1 :]),
+            run_steps=sum(numbers),
+            fade_steps=int(fade_fraction * number) if stage.index > 0 else 0,
+        )
+        for i, (stage, number) in enumerate(zip(plan, numbers, strict=True))
     ]
 
 

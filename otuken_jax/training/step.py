@@ -152,20 +152,18 @@ def part_norms(grads: Params) -> Metrics:
 def step_knobs(
     stage: Stage, stage_step: int, config: StepConfig, cooldown: float
 ) -> dict[str, np.float32]:
-    """The knobs of a stage's step: in the last stage the band's weight and the rate fall.
+    """The knobs of a stage's step.
 
-    Neither falls in a stage of unknown length.
-
-    Args:
-        cooldown: share of the last stage in which the learning rate falls to zero, linearly.
+    In the last stage the band's weight falls. At the end of the run, in the share `cooldown` of its
+    steps, the learning rate falls to zero, linearly. Neither does if their number is unknown.
     """
     band = config.loss.band
     knobs = {"alpha": stage.alpha(stage_step), "band_weight": band, "rate_scale": 1.0}
-    if stage.last and stage.num_steps:
-        progress = min(stage_step / stage.num_steps, 1.0)
-        knobs["band_weight"] += (config.loss.band_final - band) * progress
-        if cooldown > 0:
-            knobs["rate_scale"] = min(1.0, (1 - progress) / cooldown)
+    if stage.num_steps and stage.last:
+        final = config.loss.band_final
+        knobs["band_weight"] = final + (band - final) * stage.share_left(stage_step)
+    if stage.num_steps and cooldown > 0:
+        knobs["rate_scale"] = min(1.0, stage.run_left(stage_step) / cooldown)
     return {k: np.float32(v) for k, v in knobs.items()}
 
 

@@ -30,7 +30,13 @@ from otuken_jax.training.optimizer import (
     make_optimizer,
     set_learning_rate,
 )
-from otuken_jax.training.stages import Stage, describe_groups, plan_stages, trainable_groups
+from otuken_jax.training.stages import (
+    Stage,
+    count_steps,
+    describe_groups,
+    plan_stages,
+    trainable_groups,
+)
 from otuken_jax.training.step import (
     StepConfig,
     TrainState,
@@ -65,7 +71,7 @@ class Otuken3DTrainer:
         workdir: where checkpoints and logs go; None keeps nothing.
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
         ornament_epochs: before them, of the ornament alone: style texts against charts, no grids.
-        cooldown: share of the last stage in which the learning rate falls to zero.
+        cooldown: share of the run, at its end, in which the learning rate falls to zero.
         mesh: device mesh; None puts everything on one "data" axis.
         min_sharded_size: elements from which on a tensor is split over the "fsdp" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;
@@ -340,7 +346,7 @@ class Otuken3DTrainer:
                 f"cooldown={self.cooldown} needs a train_loader that knows its length; "
                 "give it __len__ or leave the cooldown out"
             )
-        stages = [stage.with_steps(steps, self.fade_fraction) for stage in plan]
+        stages = count_steps(plan, steps, self.fade_fraction)
         self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
         self._iterator = iter(self.train_loader)
         resumed = self._resume(stages)

@@ -34,6 +34,7 @@ def get_config():
     data.style_length = 64
     config.train.stage_epochs = (2, 2)
     config.optim.warmup_steps = 2
+    config.optim.cooldown = 0.25  # half of the last stage
     config.mesh.min_sharded_size = 2**10
     config.checkpoint.save_every = 1
     config.log.every = 1

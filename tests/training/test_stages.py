@@ -5,6 +5,7 @@ import pytest
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.stages import (
     Stage,
+    count_steps,
     describe_groups,
     parameter_stage,
     plan_stages,
@@ -26,7 +27,7 @@ def test_original_epochs_are_shared_out_30_20_50():
 
 
 def test_a_tenth_of_a_new_stage_fades_in():
-    first, second = (Stage(i, 32, 10).with_steps(5, 0.1) for i in range(2))
+    first, second = count_steps([Stage(i, 32, 10) for i in range(2)], 5, 0.1)
     assert first.alpha(0) == 1.0
     alphas = [second.alpha(i) for i in range(7)]
     assert alphas[:5] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
@@ -34,22 +35,22 @@ def test_a_tenth_of_a_new_stage_fades_in():
 
 
 @pytest.mark.parametrize(
-    ("steps", "last", "band", "scale"),
+    ("steps", "index", "band", "scale"),
     [
-        (5, True, (10, 7.5, 5.5), (1, 1, 0.4)),  # ten steps
-        (5, False, (10, 10, 10), (1, 1, 1)),
-        (None, True, (10, 10, 10), (1, 1, 1)),
+        (5, 1, (10, 7.5, 5.5, 5), (0.5, 0.25, 0.05, 0)),  # ten steps in each of the two stages
+        (5, 0, (10, 10, 10, 10), (1, 0.75, 0.55, 0.5)),
+        (None, 1, (10, 10, 10, 10), (1, 1, 1, 1)),
     ],
 )
-def test_band_and_rate_fall_in_a_last_stage_of_known_length(steps, last, band, scale):
-    stage = Stage(1, 32, 2, last=last).with_steps(steps, 0.1)
-    knobs = [step_knobs(stage, i, StepConfig(), cooldown=0.25) for i in (0, 5, 9)]
+def test_band_falls_in_the_last_stage_and_the_rate_towards_the_end(steps, index, band, scale):
+    plan = count_steps(plan_stages((16, 32), 4, (2, 2)), steps, 0.1)
+    knobs = [step_knobs(plan[index], i, StepConfig(), cooldown=1.0) for i in (0, 5, 9, 11)]
     assert [k["band_weight"] for k in knobs] == pytest.approx(band)
     assert [k["rate_scale"] for k in knobs] == pytest.approx(scale)
-    assert [k["alpha"] for k in knobs] == pytest.approx([0.5 if steps else 1, 1, 1])
-    if steps and last:
-        beyond = step_knobs(stage, 11, StepConfig(), cooldown=0.25)
-        assert (beyond["band_weight"], beyond["rate_scale"]) == (5, 0)
+    last = steps and index
+    assert [k["alpha"] for k in knobs] == pytest.approx([0.5 if last else 1, 1, 1, 1])
+    late = [step_knobs(plan[index], i, StepConfig(), cooldown=0.2) for i in (0, 5, 9)]
+    assert [k["rate_scale"] for k in late] == pytest.approx([1, 1, 0.25 if last else 1])
 
 
 def test_later_blocks_wait_for_their_stage(tiny_model):
