@@ -90,9 +90,10 @@ def get_config():
     config.optim.learning_rate = 2e-3
     config.optim.text_encoder_scale = 0.2
     config.optim.warmup_steps = 50
-    config.optim.cooldown = 0.5
+    config.optim.cooldown = 1.0
     config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
+    config.train.loss.chart = 2.0  # where the chart is wrong the motif is lost
     config.train.loss.relief = 2.0  # 5.0: no more motifs, worse hosts and palettes
     config.train.loss.color = 2.0  # 0.5: palettes right in 62 %; this: in 88 %
     config.train.stage_epochs = (4, 2)

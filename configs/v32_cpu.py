@@ -21,6 +21,7 @@ def get_config():
     data.num_heldout_styles = 80
     data.num_heldout_phrasing = 80
 
+    config.train.ornament_epochs = 6
     config.train.stage_epochs = (3, 1)
     config.checkpoint.save_every = 1
     return config

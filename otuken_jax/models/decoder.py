@@ -145,21 +145,23 @@ class Head(nnx.Module):
 
     The readout's coefficients come from the latent: a chart that repeats k times around an object
     is one coefficient on sin(k theta), exact at every sub-voxel. The style's last vector sets the
-    ground colour directly. The kernel starts equal for the eight sub-voxels, so that the first
-    output is a nearest-neighbour upsampling without checkerboard.
+    ground colour directly. The first stage's kernel starts equal for the eight sub-voxels, so that
+    the first output is a nearest-neighbour upsampling without checkerboard. Later ones start at
+    zero: they add to what the head before them says.
     """
 
     def __init__(
-        self, width: int, latent_dim: int, style_dim: int, *, dtype, rngs: nnx.Rngs
+        self, width: int, latent_dim: int, style_dim: int, *, first: bool, dtype, rngs: nnx.Rngs
     ) -> None:
-        draw = nnx.initializers.lecun_normal()
+        draw = nnx.initializers.lecun_normal() if first else nnx.initializers.zeros
 
         def nearest(key, shape, param_dtype):
             return jnp.tile(draw(key, (shape[0], NUM_OUTPUTS), param_dtype), (1, 8))
 
         self.dtype = dtype
         self.local = nnx.Linear(width, 8 * NUM_OUTPUTS, kernel_init=nearest, dtype=dtype, rngs=rngs)
-        self.local.bias[...] = jnp.tile(jnp.asarray(OUTPUT_BIAS), 8)
+        if first:
+            self.local.bias[...] = jnp.tile(jnp.asarray(OUTPUT_BIAS), 8)
         self.readout = nnx.Linear(
             latent_dim,
             NUM_FOURIER * NUM_OUTPUTS,
@@ -186,12 +188,19 @@ class Head(nnx.Module):
         return output.astype(jnp.float32)
 
 
+def upsample_raw(raw: Float[Array, "b q q q 8"], resolution: int) -> Float[Array, "b r r r 8"]:
+    """A head's raw outputs on a finer grid; the host's logit is a distance counted in voxels."""
+    fine = resize_volume(raw, resolution)
+    return fine.at[..., 0].multiply(resolution / raw.shape[1])
+
+
 class VoxelDecoder(nnx.Module):
     """Learned 4^3 seed -> trunk of blocks -> one head per stage -> ornament in chart coordinates.
 
     Progressive growing (Karras et al. 2018, arXiv:1710.10196): while a new stage fades in, its
     output is (1 - alpha) * upsampled old + alpha * new; at alpha = 0 exactly the old output,
-    upsampled.
+    upsampled. Raw outputs are summed over the heads (the skips of StyleGAN2, Karras et al. 2020,
+    arXiv:1912.04958): a new stage refines the chart and the host that the last one found.
     """
 
     def __init__(
@@ -236,8 +245,8 @@ class VoxelDecoder(nnx.Module):
         )
         width_of = dict(zip(config.trunk_resolutions, widths, strict=True))
         self.heads = nnx.List(
-            Head(width_of[r // 2], latent_dim, style_dim, dtype=dtype, rngs=rngs)
-            for r in config.stage_resolutions
+            Head(width_of[r // 2], latent_dim, style_dim, first=i == 0, dtype=dtype, rngs=rngs)
+            for i, r in enumerate(config.stage_resolutions)
         )
         self.ornament = OrnamentHead(
             ornament_dim,
@@ -270,10 +279,12 @@ class VoxelDecoder(nnx.Module):
         latent = latent.astype(self.dtype)
         features = self._trunk(latent, tokens, style, pose, stage)
         outputs: list[StageOutput] = []
+        raw = None
         for i, resolution in enumerate(self.config.stage_resolutions[: stage + 1]):
             fourier = fourier_positions(pose, resolution)
             fine = style.layers[:, -1].astype(self.dtype)
-            raw = self._call(self.heads[i], features[resolution // 2], latent, fine, fourier)
+            own = self._call(self.heads[i], features[resolution // 2], latent, fine, fourier)
+            raw = own if raw is None else upsample_raw(raw, resolution) + own
             mask = None if ornament_mask is None else resize_volume(ornament_mask, resolution)
             chart = None if known is None else known.get(resolution)
             outputs.append(self._compose(raw, style, resolution, chart, ornament_strength, mask))

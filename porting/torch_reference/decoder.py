@@ -94,6 +94,12 @@ class Head(nn.Module):
         return depth_to_space(self.local(x)) + readout + ground[:, None, None, None]
 
 
+def upsample_raw(raw: Tensor, resolution: int) -> Tensor:
+    """A head's raw outputs on a finer grid; the host's logit is a distance counted in voxels."""
+    fine = resize_volume(raw, resolution)
+    return torch.cat([fine[..., :1] * (resolution / raw.shape[1]), fine[..., 1:]], dim=-1)
+
+
 class VoxelDecoder(nn.Module):
     """Learned seed -> trunk of blocks -> one head per stage -> ornament in chart coordinates."""
 
@@ -144,9 +150,11 @@ class VoxelDecoder(nn.Module):
         """Outputs of the heads of stages 0..stage, the last one faded in by `alpha`."""
         features = self._trunk(latent, tokens, style, pose, stage)
         outputs: list[StageOutput] = []
+        raw = None
         for i, resolution in enumerate(self.config.stage_resolutions[: stage + 1]):
             fourier = fourier_positions(pose, resolution)
-            raw = self.heads[i](features[resolution // 2], latent, style.layers[:, -1], fourier)
+            own = self.heads[i](features[resolution // 2], latent, style.layers[:, -1], fourier)
+            raw = own if raw is None else upsample_raw(raw, resolution) + own
             mask = None if ornament_mask is None else resize_volume(ornament_mask, resolution)
             chart = None if known is None else known.get(resolution)
             outputs.append(self._compose(raw, style, resolution, chart, ornament_strength, mask))

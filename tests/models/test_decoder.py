@@ -11,6 +11,7 @@ from tiny_models import TINY, decode, drawn
 
 from otuken_jax.models.decoder import DecoderConfig, Head, KnownChart
 from otuken_jax.models.layers import resize_volume
+from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.style import Style
 
@@ -104,13 +105,22 @@ def test_ornament_strength_and_mask(tiny_model, tiny_inputs):
 
 
 def test_head_starts_as_nearest_upsampling():
-    head = Head(16, 24, 16, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    head = Head(16, 24, 16, first=True, dtype=jnp.float32, rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 4, 16)), jnp.float32)
     fourier = jnp.ones((1, 8, 8, 8, 44))
     y = np.asarray(head(x, jnp.ones((1, 24)), jnp.ones((1, 16)), fourier)).reshape(
         4, 2, 4, 2, 4, 2, 8
     )
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :, :1, :, :1], y.shape), atol=1e-6)
+
+
+def test_a_new_stage_starts_with_what_the_last_one_found(tiny_inputs):
+    model = Otuken3DModel(voxel_size=16, config=TINY)
+    coarse, fine = decode(model, tiny_inputs, stage=1)
+    assert np.ptp(coarse.chart) > 0.1
+    for name, factor in (("host", 12 / 8), ("band", 1), ("chart", 1)):
+        want = factor * resize_volume(getattr(coarse, name), 12)
+        np.testing.assert_allclose(getattr(fine, name), want, rtol=0, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow
