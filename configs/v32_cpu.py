@@ -21,6 +21,8 @@ def get_config():
     data.num_heldout_styles = 80
     data.num_heldout_phrasing = 80
 
+    # At 2e-3 the relief's loss stays at 0.12; at 1e-3 it is at 0.09 after 500 steps.
+    config.optim.learning_rate = 1e-3
     config.train.ornament_epochs = 6
     config.train.stage_epochs = (3, 1)
     config.checkpoint.save_every = 1
