@@ -84,7 +84,7 @@ def get_config() -> ConfigDict:
     optim.clip_norm = 1.0
     optim.warmup_steps = 200
     optim.text_encoder_scale = 0.1  # of the learning rate: T5's attention has no 1/sqrt(d)
-    optim.cooldown = 0.0  # share of the run, at its end, in which the rate falls to zero
+    optim.cooldown = 0.0  # share of all epochs, at the end, in which the rate falls to zero
     optim.plateau_factor = 0.5
     optim.plateau_patience = 5
 

@@ -27,11 +27,11 @@ def get_config():
 
     config.optim.learning_rate = 5e-4
     config.optim.text_encoder_scale = 0.6  # the text encoder starts at random
-    config.optim.cooldown = 3 / 17  # the last stage
     config.train.chart_teaching = 0.75
     config.train.loss.band = 5.0
     config.train.loss.relief = 2.0
     config.train.loss.color = 2.0
     config.train.stage_epochs = (13, 1, 3)
+    config.optim.cooldown = 3 / 17  # of these epochs, the last stage
     config.train.eval_every = 6
     return config

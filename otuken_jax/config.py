@@ -209,6 +209,8 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(
             f"config.train.ornament_epochs={config.train.ornament_epochs}; give a number from 0"
         )
+    if not 0 <= config.optim.cooldown <= 1:
+        raise UserError(f"config.optim.cooldown={config.optim.cooldown}; give a share, 0 to 1")
     if len(epochs) != len(stages):
         fitting = (epochs + epochs[-1:] * len(stages))[: len(stages)]
         plural = "s" if len(stages) > 1 else ""

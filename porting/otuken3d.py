@@ -163,20 +163,17 @@ def run_torch(module: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(module: Any) -> None:
-    """Makes drawn charts and reliefs like trained ones.
+    """Makes drawn charts like trained ones: sine and cosine of length 1, v within -1..1.
 
-    That is a sine and cosine of length 1, v within -1..1, reliefs of about a unit. Where a chart
-    passes through zero its angle turns arbitrarily fast, and where v is large so does the sine of
-    its multiples: there float32 itself, in PyTorch as in Flax, is 2e-5 of the largest relief away
-    from float64. And paint is a steep function of the relief: with reliefs of ten units a weight's
-    last bit moves a colour by 1.3e-6, with these by 1.9e-7. Training keeps its charts off all
-    that: --verify found 2.8e-6 on the quickstart's trained model.
+    Where a chart passes through zero its angle turns arbitrarily fast, and where v is large so
+    does the sine of its multiples: there float32 itself, in PyTorch as in Flax, is 2e-5 of the
+    largest relief away from float64. Training keeps its charts off both: --verify found 2.8e-6 on
+    the quickstart's trained model.
     """
-    module.decoder.ornament.coefficients.weight.data /= 2
-    module.decoder.ornament.coefficients.bias.data /= 2
-    for head in module.decoder.heads:
+    for number, head in enumerate(module.decoder.heads):
         local, readout = head.local, head.readout
-        local.bias.data.view(8, -1)[:, 2:4] += 6
+        if number == 0:  # the heads are summed
+            local.bias.data.view(8, -1)[:, 2:4] += 6
         for layer, groups in ((local, 8), (readout, NUM_FOURIER)):
             for p in (layer.weight, layer.bias):
                 p.data.unflatten(0, (groups, NUM_OUTPUTS))[:, 2:5] /= 6

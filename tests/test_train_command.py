@@ -42,6 +42,7 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
         (TINY, ["--config.train.stage_epochs=(0, 0)"], "config.train.stage_epochs=(0, 0); give"),
         (TINY, ["--config.train.stage_epochs=(1, 'a')"], "one above zero"),
         (TINY, ["--config.train.ornament_epochs=-1"], "config.train.ornament_epochs=-1; give a"),
+        (TINY, ["--config.optim.cooldown=1.5"], "config.optim.cooldown=1.5; give a share"),
         (TINY, ["--config.train.eval_every=0"], "config.train.eval_every=0; give a number from 1"),
         (TINY, ["--config.checkpoint.save_every=0"], "config.checkpoint.save_every=0; give"),
         (TINY, ["--config.mesh.fsdp=0"], "config.mesh.fsdp=0; give"),

@@ -57,7 +57,7 @@ def drawn(config: ModelConfig, voxel_size: int, seed: int = 0) -> Otuken3DModel:
         # and cosine of a definite length, v within -1..1.
         if ".local." in name or ".readout." in name:
             w.reshape(*w.shape[:-1], -1, NUM_OUTPUTS)[..., 2:5] /= 6
-        if name.endswith(".local.bias"):
+        if name == "decoder.heads.0.local.bias":  # the heads are summed
             w.reshape(8, -1)[:, 2:4] += 6
         params[name] = jnp.asarray(w, p.dtype)
     return definition.bind(params)

@@ -80,9 +80,9 @@ def stage_loss(
     weights: LossWeights,
     band_weight: float | Array,
 ) -> dict[str, Float[Array, ""]]:
-    """Unweighted loss terms of one head.
+    """Unweighted loss terms of one stage.
 
-    `batch` holds, at the head's resolution r: sdf, host_sdf [b, r, r, r] (domain units), band
+    `batch` holds, at the stage's resolution r: sdf, host_sdf [b, r, r, r] (domain units), band
     (0..1), chart [b, r, r, r, 3]; points, colors [b, p, 3]; has_chart, has_colors [b]. The chart,
     band and plain-host terms count only where the data knows them.
     """
@@ -125,7 +125,7 @@ def total_loss(
     weights: LossWeights,
     band_weight: float | Array,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Weighted sum over the heads (coarse to fine), and the finest head's terms by name."""
+    """Weighted sum over the stages (coarse to fine), and the finest one's terms by name."""
     total, terms = jnp.zeros(()), {}
     for depth, (output, batch) in enumerate(zip(outputs[::-1], batches[::-1], strict=True)):
         head = stage_loss(output, batch, weights, band_weight)

@@ -64,7 +64,7 @@ class DecoderConfig:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class StageOutput:
-    """What one stage's head says, on its own grid. Logits are > 0 inside."""
+    """What the heads up to one stage's say, on its own grid. Logits are > 0 inside."""
 
     field: Float[Array, "b r r r"]  # the shape with its ornament
     host: Float[Array, "b r r r"]  # the shape without it
@@ -189,7 +189,7 @@ class Head(nnx.Module):
 
 
 def upsample_raw(raw: Float[Array, "b q q q 8"], resolution: int) -> Float[Array, "b r r r 8"]:
-    """A head's raw outputs on a finer grid; the host's logit is a distance counted in voxels."""
+    """The heads' sum on a finer grid; the host's logit is a distance counted in voxels."""
     fine = resize_volume(raw, resolution)
     return fine.at[..., 0].multiply(resolution / raw.shape[1])
 
@@ -270,7 +270,7 @@ class VoxelDecoder(nnx.Module):
         ornament_strength: float | Array = 1.0,
         ornament_mask: Float[Array, "b r r r"] | None = None,
     ) -> list[StageOutput]:
-        """Outputs of the heads of stages 0..stage, the last one faded in by `alpha`.
+        """Outputs of stages 0..stage, the last one faded in by `alpha`.
 
         `pose` is (angle about z in radians, log scale), zero for the canonical shape. `known` gives
         true charts by resolution. `ornament_mask` (0..1, on the stage's grid) confines the

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 HARMONICS = 8
 NUM_CHART_FEATURES = 2 * HARMONICS + 1 + 2 * HARMONICS
 BASIS = (2 * HARMONICS + 1, 2 * HARMONICS + 2)  # functions of u, and of v
-# The basis has 306 terms, so at full scale one Adam step moves the relief too far: in a quickstart
-# the relief's loss ended at 0.036; scaled, at 0.022.
+# The basis has 306 terms, so at full scale one Adam step moves the relief too far: 400 steps of the
+# relief alone at a constant rate ended at a loss of 0.128, at this scale at 0.109, at 0.1 at 0.205.
 COEFFICIENT_SCALE = 0.3
 RELIEF_UNIT = 0.1  # domain units per unit of network output: the scale of a typical relief
 PAINT_SHARPNESS = 6.0  # paint follows the relief: 5 % where there is none, 95 % at a whole unit

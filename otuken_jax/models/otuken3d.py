@@ -20,6 +20,8 @@ from otuken_jax.models.style import Style, StyleEncoder
 from otuken_jax.models.t5 import T5_CONFIGS, T5Config, T5Encoder, look_at_neighbours
 from otuken_jax.models.weights import load_weights
 
+# Rises when the same weights would come to mean another function. 2: heads summed over the stages.
+ARCHITECTURE = 2
 PARTS = ("text_encoder", "point_encoder", "fusion", "style_encoder", "decoder")
 
 # Ours, for training from scratch on UTF-8 bytes (the ids of ByT5), beside the published ones.
@@ -45,6 +47,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     dtype: str = "float32"  # of the computation; parameters are float32
     remat: bool = False
+    architecture: int = field(default=ARCHITECTURE, init=False)
 
     def __post_init__(self) -> None:
         if self.text_encoder_name not in TEXT_ENCODERS:
@@ -55,7 +58,15 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: fields of another version.
+        """
+        values = dict(values)
+        found = values.pop("architecture", 1)
+        if found != ARCHITECTURE:
+            raise ValueError(f"architecture {found}, where this one has {ARCHITECTURE}")
         decoder = {k: tuple(v) if isinstance(v, list) else v for k, v in values["decoder"].items()}
         return cls(
             **values

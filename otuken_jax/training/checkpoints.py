@@ -326,7 +326,7 @@ def model_config(meta: dict[str, Any]) -> ModelConfig:
     """Sizes of the model of a checkpoint; UserError if this version does not know them."""
     try:
         return ModelConfig.from_dict(meta["model"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"the checkpoint is of another version of otuken_jax ({error}); use that version or "
             "train again"

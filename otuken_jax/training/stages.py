@@ -41,7 +41,7 @@ class Stage:
         return 1.0 if step >= self.fade_steps else (step + 1) / (self.fade_steps + 1)
 
     def share_left(self, step: int) -> float:
-        """What is left of the stage at its own step number: 1 at first, 0 at its end and beyond."""
+        """What is left of a stage of known length at its own step number: from 1 down to 0."""
         return max(0.0, 1 - step / self.num_steps)
 
     def run_left(self, step: int) -> float:

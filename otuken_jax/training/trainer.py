@@ -71,7 +71,8 @@ class Otuken3DTrainer:
         workdir: where checkpoints and logs go; None keeps nothing.
         stage_epochs: epochs per stage; None shares out `train`'s `num_epochs`.
         ornament_epochs: before them, of the ornament alone: style texts against charts, no grids.
-        cooldown: share of the run, at its end, in which the learning rate falls to zero.
+        cooldown: share of all epochs, the ornament's too, in which at the end the learning rate
+            falls to zero, as planned: a stage that stops early makes it fall at once by its rest.
         mesh: device mesh; None puts everything on one "data" axis.
         min_sharded_size: elements from which on a tensor is split over the "fsdp" axis.
         pictures: called as pictures(trainer, log) after every validation, to draw fixed prompts;

@@ -24,7 +24,7 @@ from porting.torch_reference.style import Style
 
 
 class StageOutput(NamedTuple):
-    """What one stage's head says on its grid; fields as in the Flax module's StageOutput."""
+    """What the heads up to one stage's say on its grid; fields as in the Flax StageOutput."""
 
     field: Tensor
     host: Tensor
@@ -95,13 +95,13 @@ class Head(nn.Module):
 
 
 def upsample_raw(raw: Tensor, resolution: int) -> Tensor:
-    """A head's raw outputs on a finer grid; the host's logit is a distance counted in voxels."""
+    """The heads' sum on a finer grid; the host's logit is a distance counted in voxels."""
     fine = resize_volume(raw, resolution)
     return torch.cat([fine[..., :1] * (resolution / raw.shape[1]), fine[..., 1:]], dim=-1)
 
 
 class VoxelDecoder(nn.Module):
-    """Learned seed -> trunk of blocks -> one head per stage -> ornament in chart coordinates."""
+    """Learned seed -> trunk of blocks -> heads, summed -> ornament in chart coordinates."""
 
     def __init__(self, config: DecoderConfig, latent_dim: int, style_dim: int, ornament_dim: int):
         super().__init__()
@@ -147,7 +147,7 @@ class VoxelDecoder(nn.Module):
         ornament_strength: float | Tensor = 1.0,
         ornament_mask: Tensor | None = None,
     ) -> list[StageOutput]:
-        """Outputs of the heads of stages 0..stage, the last one faded in by `alpha`."""
+        """Outputs of stages 0..stage, the last one faded in by `alpha`."""
         features = self._trunk(latent, tokens, style, pose, stage)
         outputs: list[StageOutput] = []
         raw = None

@@ -34,6 +34,16 @@ def test_a_tenth_of_a_new_stage_fades_in():
     assert alphas[5:] == [1.0, 1.0]
 
 
+def test_what_is_left_of_the_run_counts_every_stage():
+    plan = count_steps(plan_stages((32, 48, 64), 7, (4, 0, 1), ornament_epochs=2), 10, 0.1)
+    assert [s.num_steps for s in plan] == [60, 0, 10]
+    assert [s.run_left(0) for s in (plan[0], plan[2])] == pytest.approx([1, 1 / 7])
+    assert plan[0].run_left(60) == pytest.approx(1 / 7)
+    assert plan[2].run_left(10) == plan[2].run_left(11) == 0
+    three = count_steps(plan_stages((32, 48, 64), 17, (13, 1, 3)), 10, 0.1)
+    assert [s.run_left(0) for s in three] == pytest.approx([1, 4 / 17, 3 / 17])
+
+
 @pytest.mark.parametrize(
     ("steps", "index", "band", "scale"),
     [
