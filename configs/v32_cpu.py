@@ -1,7 +1,4 @@
-"""The quickstart's model on the whole library, on two CPU cores: some 80 minutes of one core.
-
-It learns hosts and colours, no motif in that time (benchmarks/README.md): lengthen the stages.
-"""
+"""The quickstart's model on the whole library, on two CPU cores: some 40 minutes of one core."""
 
 from configs import quickstart
 
