@@ -166,7 +166,7 @@ def test_one_batch_is_overfitted(surface):
         state, metrics = step(state, frozen, batch, key, cooled)
         if surface and number == 0:
             assert metrics["surface/share"] == metrics["surface/chamfer"] == 0
-    assert float(metrics["iou"]) > 0.9  # measured: 0.957; one voxel is 0.008
+    assert float(metrics["iou"]) > 0.93  # measured: 0.957 and 0.971; one voxel is 0.008
     if surface:
         assert metrics["surface/share"] == 1
         assert 0 < float(metrics["surface/chamfer"]) < 0.3
