@@ -5,7 +5,7 @@ python -m otuken_jax.motifs render lale --host vazo --style iznik --out lale.png
 python -m otuken_jax.motifs render vazo
 python -m otuken_jax.motifs build --count 1000 --resolution 64 --seed 0 --out data --meshes glb
 python -m otuken_jax.motifs sheets --out docs
-python -m otuken_jax.motifs captions --count 300 --seed 0 --out docs/captions.md
+python -m otuken_jax.motifs captions --count 300 --seed 1 --out docs/captions.md
 """
 
 import argparse
@@ -13,12 +13,21 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 from otuken_jax.errors import Parser, UserError, run_command
 
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
 CHOICE, MORE = 100, 6  # shapes that a caption may be of; so many the next one cannot be of
+SAMPLE = """## Rastgele şekiller / Random shapes
+
+As a data set has them; the captions above were chosen to say every word."""
+BY_NOUN = """## noun
+
+A record has one more text, the object with words for the form of another one ("sivri külahlı ve
+yuvarlak planlı bir tabak"). It is no description: the shape is the noun's. Of the host's captions
+that training reads, `data.other_form` is this one's share, and the noun alone tells the host."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -164,9 +173,9 @@ def captions_page(count: int, seed: int) -> str:
 
     Those for plain objects, which say little, have one turn; full ones and those of the form, which
     say most, have twice as many. Of some random shapes each takes the one whose words were said
-    least, in the form least said.
+    least, in the form least said. After them a quarter as many of random shapes as they are.
     """
-    from otuken_jax.data.motifs.captions import LONGEST, described, fill
+    from otuken_jax.data.motifs.captions import LONGEST, captions, described, fill, style_text
     from otuken_jax.data.motifs.phrases import ASCII, CAPTIONS, ENGLISH, STYLE_TEXT
     from otuken_jax.data.motifs.recipes import HOSTS, hold_out, sample_recipes
 
@@ -202,6 +211,9 @@ def captions_page(count: int, seed: int) -> str:
     command = f"python -m otuken_jax.motifs captions --count {count} --seed {seed}"
     sections = [f"# Betimlemeler / Captions\n\nBy `{command}`; see `otuken_jax.data.motifs`."]
     sections += [f"## {kind}\n\n" + "\n".join(texts) for kind, texts in lines.items() if texts]
+    texts = [captions(recipe) | {"style_text": style_text(recipe)} for recipe in recipes]
+    sample = [f"- {kind}: {text[kind]}" for text, kind in zip(texts, cycle(kinds), strict=False)]
+    sections += [SAMPLE + "\n\n" + "\n".join(sample[: count // 4]), BY_NOUN]
     return "\n\n".join(sections) + "\n"
 
 

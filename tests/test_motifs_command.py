@@ -127,10 +127,10 @@ def test_the_sheets_show_every_motif_and_host(tmp_path, monkeypatch):
 
 def test_the_page_of_captions_is_up_to_date(tmp_path):
     out = tmp_path / "captions.md"
-    motifs.main(["captions", "--count", "300", "--seed", "0", "--out", str(out)])
+    motifs.main(["captions", "--count", "300", "--seed", "1", "--out", str(out)])
     page = out.read_text(encoding="utf-8")
-    assert sum(line.startswith("- ") for line in page.splitlines()) == 300
-    assert page.count("## ") == 9  # eight kinds, and the style text
+    assert sum(line.startswith("- ") for line in page.splitlines()) == 300 + 75
+    assert page.count("## ") == 11  # eight kinds, the style text, a sample, the noun
     for noun in (*MOTIFS.values(), *HOSTS.values(), *STYLES.values()):
         assert noun.name in page
     words = [word for host in HOSTS.values() for levels in host.form for word in levels]

@@ -48,7 +48,7 @@ LOOPS = {
 
 # Handles beside those of the host, at 48^3: prickles of the burr meet over a gap between them; a
 # deer carved above the arch of a foot leaves bridges at its edge (the table never puts it there).
-BRIDGES = {("kocmezar", "pitrak", 48): 1, ("rahle", "geyik", 48): 3}
+BRIDGES = {("rahle", "geyik", 48): 3}
 
 
 def solid(recipe, resolution, coarsest=16):

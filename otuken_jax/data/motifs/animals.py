@@ -33,16 +33,16 @@ def _kecitamga(u: Field, v: Field) -> Field:
 
 def _ciftkartal(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    body = blob(s, v, "-.1,.3 .1,.32 .24,.0 .2,-.34 .0,-.5 -.1,-.5")
-    neck = taper(s, v, curve("0.06,.2 .1,.46 .22,.7"), (0.3, 0.24, 0.3))
-    beak = polygon(s, v, path(".2,.92 .4,.86 .62,.6 .58,.5 .42,.58 .2,.58"))
-    wing = taper(s, v, curve(".16,.1 .46,.18 .68,.26 .82,.6"), (0.3, 0.3, 0.26, 0.16))
+    body = blob(s, v, "-.1,.3 .12,.3 .26,.0 .2,-.34 .0,-.5 -.1,-.5")
+    neck = taper(s, v, curve("0.06,.16 .12,.4 .24,.66"), (0.3, 0.22, 0.24))
+    beak = taper(s, v, curve(".28,.74 .52,.72 .6,.5"), (0.3, 0.22, 0.1))
+    wing = taper(s, v, curve(".16,.06 .44,.12 .72,.24 .9,.56"), (0.34, 0.34, 0.34, 0.14))
     feathers = union(
-        taper(s, v, path(".81,.4 .82,-.5"), (0.22, 0.18)),
-        taper(s, v, path(".5,.14 .5,-.4"), (0.2, 0.18)),
+        taper(s, v, path(".8,.3 .83,-.62"), (0.3, 0.26, 0.1)),
+        taper(s, v, path(".48,.1 .47,-.5"), (0.26, 0.22, 0.1)),
     )
-    tail = polygon(s, v, path("0,-.36 .12,-.4 .46,-.92 .2,-.84 0,-.94"))
-    return union(body, neck, beak, wing, feathers, tail)
+    tail = polygon(s, v, path("0,-.3 .12,-.36 .46,-.86 .3,-.96 .16,-.8 0,-.96"))
+    return union(body, neck, disc(s, v, 0.28, 0.72, 0.18), beak, wing, feathers, tail)
 
 
 def _aslan(u: Field, v: Field) -> Field:

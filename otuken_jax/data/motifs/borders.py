@@ -50,7 +50,7 @@ def _orgu(u: Field, v: Field) -> Field:
 BORDERS: dict[str, Motif] = {
     "zencerek": Motif(
         "zencerek",
-        "chain border",
+        "chain",
         "bordur",
         "Birbirine geçen iki şerit: süreklilik.",
         "Two strands that link: continuity.",

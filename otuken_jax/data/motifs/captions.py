@@ -26,7 +26,7 @@ from otuken_jax.data.motifs.phrases import (
 from otuken_jax.data.motifs.recipes import Form, Recipe, plain_color
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.table import own_technique
-from otuken_jax.data.motifs.turkish import locative, possessive, with_li
+from otuken_jax.data.motifs.turkish import genitive, locative, possessive, with_li
 from otuken_jax.data.text import FOLDING, normalize
 
 LONGEST = 199  # bytes of a text: with its end token 200, what every configuration reads
@@ -162,6 +162,7 @@ def _words(field: str, form: str, english: bool) -> dict[str, str]:
 
 _INFLECTIONS: dict[tuple[str, str], Callable[[Any], str | None]] = {
     ("host", ""): lambda host: host.name,
+    ("host", "of"): lambda host: genitive(host.name),
     ("host", "possessive"): lambda host: possessive(host.name),
     ("host", "face"): lambda host: possessive(host.face),
     ("host", "on_face"): lambda host: locative(possessive(host.face), possessed=True),

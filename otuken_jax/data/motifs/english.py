@@ -3,22 +3,22 @@
 import re
 
 _FORMS = """
-alçak: low; alçak ayaklı: low-footed; alçak başlıklı: low-crowned; alçak kaideli: low-based
+alçak: low; alçak ayaklı: low-footed; alçak kavuklu: low-turbaned; alçak kaideli: low-based
 alçak kasnaklı: low-drummed; alçak kemerli: low-arched; alçak nişli: low-niched
 armudi gövdeli: pear-shaped; basık: flattened; basık kapaklı: flat-lidded
 basık külahlı: blunt-spired; basık çatılı: low-roofed; bodur: squat; büyük başlı: large-headed
 büyük boynuzlu: large-horned; büyük delikli: large-holed; büyük kulplu: large-handled
 büyük küreli: large-orbed; büyük tekneli: large-basined; damla biçimli: drop-shaped; dar: narrow
-dar açılı: narrow-angled; dar ağızlı: narrow-mouthed; dar dipli: narrow-based
-dar omuzlu: narrow-shouldered; dar saçaklı: narrow-eaved; dar tündüklü: narrow-crowned
+dar ağızlı: narrow-mouthed; dar dipli: narrow-based
+dar omuzlu: narrow-shouldered; dar tündüklü: narrow-crowned
 dar şerefeli: narrow-balconied; derin: deep; derin dilimli: deeply fluted
 derin nişli: deep-niched; dik duran: upright; dik kenarlı: steep-sided
-dikey dikdörtgen biçimli: tall rectangular; dilimli kenarlı: scalloped; düz asılı: flat-hanging
+dikey dikdörtgen biçimli: tall rectangular; dilimli kenarlı: scalloped; düz: flat
 düz gövdeli: straight-bodied; düz kapaklı: flat-topped; düz taçlı: flat-crested
 düz tepeli: flat-topped; düz yüzeyli: smooth; dışbükey gövdeli: convex
-ejder tepeli: dragon-topped; geniş: wide; geniş açılı: wide-angled; geniş ağızlı: wide-mouthed
+ejder tepeli: dragon-topped; geniş: wide; geniş ağızlı: wide-mouthed
 geniş dipli: wide-based; geniş omuzlu: wide-shouldered; geniş pahlı: broadly bevelled
-geniş saçaklı: wide-eaved; geniş tablalı: wide-trayed; geniş tündüklü: wide-crowned
+geniş tablalı: wide-trayed; geniş tündüklü: wide-crowned
 geniş şerefeli: wide-balconied; hafif dalgalı: slightly wavy; hafif dilimli: slightly fluted
 hafif eğik: slightly tilted; hafif pahlı: slightly bevelled; hafif çukur: medium-deep
 ince: thin; ince boyunlu: slim-necked; ince gönderli: thin-poled; ince gövdeli: slender
@@ -33,9 +33,9 @@ küçük tekneli: small-basined; kısa ayaklı: short-footed; kısa bacaklı: sh
 kısa boynuzlu: short-horned; kısa boyunlu: short-necked; kısa emzikli: short-spouted
 kısa külahlı: short-spired; kısa püsküllü: short-tasselled; kısa saplı: short-handled
 kısa saçaklı: short-fringed; kısa yanaklıklı: short-cheeked; mukarnas kavsaralı: muqarnas-hooded
-mukarnas tepeli: muqarnas-topped; orta açılı: medium-angled; orta boy ayaklı: medium-footed
+mukarnas tepeli: muqarnas-topped; orta boy ayaklı: medium-footed
 orta boy bacaklı: medium-legged; orta boy başlı: medium-headed
-orta boy başlıklı: medium-crowned; orta boy boynuzlu: medium-horned
+orta boy kavuklu: medium-turbaned; orta boy boynuzlu: medium-horned
 orta uzunlukta boyunlu: medium-necked; orta boy delikli: medium-holed
 orta boy emzikli: medium-spouted; orta boy gövdeli: medium-bodied; orta boy kaideli: medium-based
 orta boy kapaklı: medium-lidded; orta boy kasnaklı: medium-drummed
@@ -64,8 +64,11 @@ uzun yanaklıklı: long-cheeked; yarım küre biçimli: hemispherical
 yatay dikdörtgen biçimli: wide rectangular; yayvan: shallow; yuvarlak biçimli: round
 yuvarlak gövdeli: rounded; yuvarlak kemerli: round-arched; yuvarlak kenarlı: round-rimmed
 yuvarlak köşeli: round-cornered; yuvarlak planlı: round-plan; yuvarlak taçlı: round-crested
+az açılmış: narrowly opened; yarı açılmış: half opened; çok açılmış: widely opened
+hafif çıkık saçaklı: narrow-eaved; çok çıkık saçaklı: wide-eaved
+hafif eğimli kapaklı: low-pitched; dik eğimli kapaklı: steep-pitched
 yuvarlak tepeli: round-topped; yüksek: tall; yüksek ayaklı: high-footed
-yüksek başlıklı: high-crowned; yüksek kaideli: high-based; yüksek kapaklı: high-lidded
+yüksek kavuklu: high-turbaned; yüksek kaideli: high-based; yüksek kapaklı: high-lidded
 yüksek kasnaklı: high-drummed; yüksek kemerli: high-arched; yüksek nişli: high-niched
 çan biçimli kaideli: bell-based; çok dalgalı: very wavy; çok eğik: steeply tilted; çukur: deep
 şişkin karınlı: round-bellied; şişkin tepeli: bulbous

@@ -1,7 +1,8 @@
 """The library of motifs, and each as a 2D signed field f(u, v) < 0 inside, on the cell [-1, 1]^2.
 
 u wraps round with period 2, v is up. A new motif is one entry, with its outline, in the module of
-its group.
+its group. Which pairs are held out goes by the order here, so that another motif moves them: a
+model is compared on data of its own library.
 """
 
 from functools import cache
@@ -23,7 +24,7 @@ TABLE_SIZE = 256
 MARGIN = 64  # pixels round the cell; distances are true up to half a chart unit
 ROUNDING = 0.08  # radius of the sharpest tip, chart units
 SEAM = 0.03  # widest gap that is closed: a hairline, half a voxel of a 64^3 grid
-# The splits count by this order: the motifs of the compact library first, new ones last.
+# The splits count by this order: the motifs of the compact library first.
 FIRST = [
     "lale",
     "karanfil",

@@ -113,10 +113,10 @@ def _nergis(u: Field, v: Field) -> Field:
 
 def _susen(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    standard = drop(u, v, 0.12, 0.95, 0.24)
-    side = petal(*turned(s - 0.1, v - 0.1, 40), 0.0, 0.88, 0.17)
-    fall = taper(s, v, curve("0.05,.02 .42,.08 .72,-.08 .74,-.4"), (0.2, 0.34, 0.3))
-    sword = taper(s, v, curve("0.06,-.92 .3,-.74 .42,-.36"), (0.24, 0.24, 0.06))
+    standard = petal(u, v, -0.1, 0.97, 0.22)
+    side = taper(s, v, curve("0.04,.0 .4,.16 .5,.5 .3,.84"), (0.24, 0.3, 0.28, 0.08))
+    fall = taper(s, v, curve("0.04,.0 .5,-.04 .74,-.36"), (0.2, 0.3, 0.42))
+    sword = petal(*turned(s, v + 0.94, 30), 0.0, 0.84, 0.11)
     return union(standard, side, fall, sword, stroke(u, v, [(0, -0.9), (0, 0.1)], 0.2))
 
 
@@ -192,11 +192,13 @@ def _enginar(u: Field, v: Field) -> Field:
 
 def _hatayi(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    core = drop(u, v, -0.3, 0.5, 0.2)
-    inner = taper(s, v, curve("0.0,-.5 .36,-.32 .42,.1 .2,.62 0,.92"), (0.2, 0.22, 0.16, 0.2))
-    outer = taper(s, v, curve("0.05,-.6 .6,-.5 .74,-.06 .58,.4"), (0.24, 0.34, 0.1))
-    curl = taper(s, v, curve("0.1,-.8 .5,-.86 .84,-.62"), (0.2, 0.22, 0.06))
-    return union(core, inner, outer, curl, box_distance(u, v + 0.72, 0.14, 0.2))
+    field = disc(u, v, 0, -0.16, 0.44)
+    for angle, length, half in ((0, 1.5, 0.3), (27, 1.14, 0.24), (56, 0.9, 0.22)):
+        field = union(field, petal(*turned(s, v + 0.55, angle), 0.0, length, half))
+    field = cut(field, cut(drop(u, v, -0.44, 0.56, 0.32), drop(u, v, -0.3, 0.3, 0.15)))
+    low = taper(s, v, curve("0,-.74 .36,-.72 .6,-.5 .8,-.5 .86,-.26"), (0.3, 0.24, 0.2, 0.2))
+    stem = stroke(u, v, [(0, -0.92), (0, -0.6)], 0.24)
+    return union(field, low, box_distance(u, v + 0.62, 0.4, 0.1), stem)
 
 
 def _gonca(u: Field, v: Field) -> Field:

@@ -23,42 +23,34 @@ from otuken_jax.data.motifs.primitives import box_distance
 def _selvi(u: Field, v: Field) -> Field:
     def tree(x, low, high, width):
         t = np.clip((v - low) / (high - low), 0.0, 1.0)
-        crown = np.abs(x) - width * (np.sin(np.pi * t**0.7) ** 0.8) * (1.12 - t) ** 0.2
+        crown = np.abs(x) - width * (np.sin(np.pi * t**0.62) ** 0.8) * (1.12 - t) ** 0.2
         crown = np.maximum(crown, np.maximum(low - v, v - high))
-        return union(crown, box_distance(x, v - low, 0.15, 0.25))
+        return union(crown, box_distance(x, v - low, 0.11, 0.22))
 
-    side = np.mod(u, 2.0) - 1.0
-    return union(tree(u, -0.62, 0.95, 0.46), tree(side, -0.62, 0.35, 0.3))
+    return union(tree(u, -0.7, 0.97, 0.3), tree(np.abs(u) - 0.7, -0.7, 0.1, 0.19))
 
 
 def _saz(u: Field, v: Field) -> Field:
-    spine = np.array(curve("-.3,-.94 -.44,-.4 -.16,.24 .62,.92", 8))
-    field = taper(u, v, [tuple(p) for p in spine], (0.2, 0.66, 0.74, 0.5, 0.04))
-    for i in (4, 9, 14, 19):  # teeth that lean to the tip
+    spine = np.array(curve("-.4,-.94 -.56,-.4 -.36,.16 .16,.5 .64,.4 .8,0", 8))
+    field = taper(u, v, [tuple(p) for p in spine], (0.2, 0.5, 0.7, 0.66, 0.46, 0.22, 0.1))
+    # Teeth on the outer side alone, leaning to the tip.
+    for i, length in ((7, 0.46), (13, 0.58), (19, 0.6), (25, 0.54)):
         (x, y), (dx, dy) = spine[i], spine[i + 1] - spine[i - 1]
         along = np.degrees(np.arctan2(dx, dy))
-        for side in (-1, 1):
-            length = (0.72, 0.74, 0.62, 0.44)[(i - 4) // 5]
-            tooth = petal(*turned(u - x, v - y, along + 56 * side), 0.0, length, 0.18)
-            field = union(field, tooth)
-    rib = taper(u, v, [tuple(p) for p in spine[6:18]], (0.17, 0.12))
-    return cut(field, rib)
+        field = union(field, petal(*turned(u - x, v - y, along - 52), 0.0, length, 0.15))
+    return cut(field, taper(u, v, [tuple(p) for p in spine[7:23]], (0.15, 0.13)))
 
 
 def _rumi(u: Field, v: Field) -> Field:
-    long = taper(
-        u,
-        v,
-        curve("-.5,-.5 -.76,-.1 -.62,.44 -.2,.66 .3,.68 .84,.92", 8),
-        (0.3, 0.42, 0.46, 0.42, 0.34, 0.05),
-    )
+    long = taper(u, v, curve("-.3,-.5 .1,-.3 .3,.1 .3,.5 .84,.9", 8), (0.2, 0.5, 0.62, 0.46, 0.04))
     curled = taper(
         u,
         v,
-        curve("-.5,-.5 -.24,-.02 .14,.16 .5,.08 .68,-.2 .5,-.46 .28,-.36", 8),
-        (0.3, 0.36, 0.36, 0.34, 0.28, 0.24, 0.22),
+        curve("-.3,-.5 -.16,-.06 -.3,.36 -.66,.5 -.84,.22 -.6,.1", 8),
+        (0.2, 0.4, 0.42, 0.3, 0.22, 0.2),
     )
-    return union(long, curled, stroke(u, v, curve("-.52,-.44 -.4,-.76 -.04,-.88 .4,-.84"), 0.2))
+    stem = taper(u, v, curve("-.28,-.46 -.2,-.8 .2,-.9 .6,-.76 .84,-.5"), (0.26, 0.22, 0.2, 0.1))
+    return union(long, curled, stem)
 
 
 def _palmet(u: Field, v: Field) -> Field:

@@ -172,7 +172,7 @@ GEOMETRIC: dict[str, Motif] = {
     ),
     "sebeke": Motif(
         "şebeke",
-        "pierced screen",
+        "lattice screen",
         "geometrik",
         "Işığı süzen delikli mermer kafes.",
         "A marble grille that filters light.",
@@ -192,7 +192,7 @@ GEOMETRIC: dict[str, Motif] = {
         "Türk üçgeni",
         "Turkish triangle",
         "geometrik",
-        "Kareden kubbeye geçiren kırık üçgenler kuşağı.",
+        "Kareden kubbeye geçişi sağlayan kırık üçgenler kuşağı.",
         "The belt of folded triangles that carries a square to a dome.",
         _turkucgen,
     ),

@@ -238,12 +238,12 @@ HOSTS: dict[str, Host] = {
         material="metal",
     ),
     "mezartasi": Host(
-        "kavuklu mezar taşı",
+        "mezar taşı",
         "turbaned tombstone",
         "ön yüz",
         (
             ("geniş", "orta genişlikte", "dar"),
-            ("alçak başlıklı", "orta boy başlıklı", "yüksek başlıklı"),
+            ("alçak kavuklu", "orta boy kavuklu", "yüksek kavuklu"),
             THICKNESSES,
         ),
         stones.turbaned_stone,
@@ -304,7 +304,7 @@ HOSTS: dict[str, Host] = {
         "yan yüz",
         (
             HEIGHTS,
-            ("düz kapaklı", "basık çatılı", "sivri çatılı"),
+            ("düz kapaklı", "hafif eğimli kapaklı", "dik eğimli kapaklı"),
             ("kaidesiz", "alçak kaideli", "yüksek kaideli"),
         ),
         stones.cenotaph,
@@ -378,7 +378,7 @@ HOSTS: dict[str, Host] = {
         "ayna",
         (
             ("dar", "orta genişlikte", "geniş"),
-            ("saçaksız", "dar saçaklı", "geniş saçaklı"),
+            ("saçaksız", "hafif çıkık saçaklı", "çok çıkık saçaklı"),
             ("küçük tekneli", "orta boy tekneli", "büyük tekneli"),
         ),
         buildings.fountain,
@@ -401,7 +401,7 @@ HOSTS: dict[str, Host] = {
         "folding book stand",
         "ön yüz",
         (
-            ("dar açılı", "orta açılı", "geniş açılı"),
+            ("az açılmış", "yarı açılmış", "çok açılmış"),
             ("alçak kemerli", "orta boy kemerli", "yüksek kemerli"),
             ("dar", "orta genişlikte", "geniş"),
         ),
@@ -428,7 +428,7 @@ HOSTS: dict[str, Host] = {
         (
             ("yatay dikdörtgen biçimli", "kare biçimli", "dikey dikdörtgen biçimli"),
             ("kısa saçaklı", "orta boy saçaklı", "uzun saçaklı"),
-            ("düz asılı", "hafif dalgalı", "çok dalgalı"),
+            ("düz", "hafif dalgalı", "çok dalgalı"),
         ),
         furnishings.kilim,
         jitter=0.006,

@@ -9,11 +9,13 @@ from otuken_jax.data.motifs.drawing import (
     Motif,
     arc,
     bitmap,
+    both,
     cut,
     disc,
     path,
     polygon,
     stroke,
+    taper,
     union,
 )
 from otuken_jax.data.motifs.primitives import box_distance
@@ -23,8 +25,8 @@ def _elibelinde(u: Field, v: Field) -> Field:
     s = np.abs(u)
     head = s + np.abs(v - 0.68) - 0.3
     trunk = box_distance(u, v - 0.05, 0.18, 0.5)
-    arm = stroke(s, v, [(0.1, 0.34), (0.74, 0.34), (0.74, -0.2), (0.54, -0.2)], 0.28)
-    skirt = polygon(s, v, [(0, -0.3), (0.18, -0.5), (0.3, -0.6), (0.86, -0.92), (0, -0.92)])
+    arm = stroke(s, v, [(0.1, 0.4), (0.8, 0.26), (0.1, -0.3)], 0.22)
+    skirt = polygon(s, v, [(0, -0.3), (0.18, -0.46), (0.9, -0.94), (0, -0.94)])
     return union(head, trunk, arm, skirt)
 
 
@@ -36,11 +38,8 @@ def _kocboynuzu(u: Field, v: Field) -> Field:
 
 
 def _goz(u: Field, v: Field) -> Field:
-    def almond(half_width, half_height):
-        radius = (half_width**2 + half_height**2) / (2 * half_height)
-        return disc(u, np.abs(v), 0, half_height - radius, radius)
-
-    return union(cut(almond(0.96, 0.76), almond(0.68, 0.46)), disc(u, v, 0, 0, 0.21))
+    r = np.hypot(u, v)
+    return union(cut(r - 0.92, r - 0.6), r - 0.32)
 
 
 def _muska(u: Field, v: Field) -> Field:
@@ -52,13 +51,9 @@ def _muska(u: Field, v: Field) -> Field:
 
 def _pitrak(u: Field, v: Field) -> Field:
     s, y = np.abs(u), np.abs(v)
-    burr = cut(s + y - 0.62, s + y - 0.28)
-    ticks = union(
-        stroke(s, y, path("0.5,0 .84,0"), 0.26),
-        stroke(s, y, path("0,.5 0,.84"), 0.26),
-        stroke(s, y, path(".3,.3 .7,.7"), 0.26),
-    )
-    return union(burr, ticks)
+    burr = cut(s + y - 0.8, both(s + y - 0.5, 0.22 - (s + y)))
+    ticks = (".6,0 .86,0", "0,.6 0,.86", ".36,.36 .66,.66")
+    return union(burr, *(stroke(s, y, path(tick), 0.24) for tick in ticks))
 
 
 def _kupe(u: Field, v: Field) -> Field:
@@ -75,10 +70,10 @@ def _kupe(u: Field, v: Field) -> Field:
 
 def _sacbagi(u: Field, v: Field) -> Field:
     s, y = np.abs(u), np.abs(v)
-    triangle = polygon(s, y, path("0,.14 .1,.14 .74,.66 0,.66"))
-    triangle = cut(triangle, polygon(s, y, path("0,.36 .22,.54 0,.54")))
-    teeth = union(*(box_distance(s - x, y - 0.76, 0.1, 0.18) for x in (0.0, 0.32, 0.64)))
-    return union(triangle, teeth, box_distance(u, v, 0.1, 0.3), box_distance(u, v, 0.32, 0.1))
+    triangle = polygon(s, y, path("0,.1 .1,.1 .76,.7 0,.7"))
+    teeth = union(*(box_distance(s - x, y - 0.76, 0.1, 0.19) for x in (0.0, 0.36, 0.72)))
+    knot = s + y - 0.3
+    return union(triangle, box_distance(u, y - 0.62, 0.82, 0.1), teeth, knot)
 
 
 def _bukagi(u: Field, v: Field) -> Field:
@@ -86,6 +81,25 @@ def _bukagi(u: Field, v: Field) -> Field:
     trapezoid = polygon(s, v, path(".26,.36 .92,.82 .92,-.82 .26,-.36"))
     hole = polygon(s, v, path(".5,.22 .7,.36 .7,-.36 .5,-.22"))
     return union(cut(trapezoid, hole), box_distance(u, v, 0.3, 0.14))
+
+
+def _akrep(u: Field, v: Field) -> Field:
+    s = np.abs(u)
+    body = polygon(s, v, path("0,.6 .2,.5 .3,.2 .2,-.16 0,-.28"))
+    arm = stroke(s, v, path(".1,.36 .5,.4 .62,.62"), 0.18)
+    claw = (stroke(s, v, path(finger), 0.18) for finger in (".62,.6 .44,.88", ".62,.6 .86,.84"))
+    legs = (
+        stroke(s, v, path(leg), 0.17) for leg in (".1,.12 .58,.1 .86,.28", ".1,-.1 .5,-.2 .84,-.1")
+    )
+    tail = stroke(u, v, path("0,-.2 0,-.56 .2,-.84 .6,-.84 .78,-.6"), 0.2)
+    sting = taper(u, v, path(".78,-.6 .5,-.46"), (0.26, 0.14))
+    return union(body, arm, *claw, *legs, tail, sting)
+
+
+def _cengel(u: Field, v: Field) -> Field:
+    lozenge = cut(np.abs(u) + np.abs(v) - 0.5, np.abs(u) + np.abs(v) - 0.18)
+    hook = path("0,.36 0,.84 .8,.84 .8,.28 .46,.28")
+    return union(lozenge, stroke(u, v, hook, 0.24), stroke(-u, -v, hook, 0.24))
 
 
 BITMAPS = {
@@ -113,19 +127,6 @@ BITMAPS = {
         "...###...",
         "...#.#...",
     ),
-    "akrep": (
-        ".##.....##.",
-        "##..###..##",
-        "#..#####..#",
-        "##.#.#.#.##",
-        ".#########.",
-        "...#####...",
-        ".#########.",
-        "##.#####.##",
-        "....###....",
-        ".....#..###",
-        ".....####.#",
-    ),
     "tarak": (
         "#.#.#.#.#",
         "#.#.#.#.#",
@@ -148,17 +149,6 @@ BITMAPS = {
         "#########",
         "#.......#",
     ),
-    "cengel": (
-        "###.#.###",
-        "#.#.#.#.#",
-        "..#.#.#..",
-        "..#####..",
-        "....#....",
-        "###.#.###",
-        "#.#.#.#.#",
-        "..#####..",
-        "....#....",
-    ),
 }
 
 
@@ -169,7 +159,7 @@ def _woven(name: str) -> Callable[[Field, Field], Field]:
 KILIM: dict[str, Motif] = {
     "elibelinde": Motif(
         "elibelinde",
-        "hands on hips",
+        "hands-on-hips",
         "kilim",
         "Ellerini beline koymuş kadın: analık ve bereket.",
         "A woman with her hands on her hips: motherhood.",
@@ -229,7 +219,7 @@ KILIM: dict[str, Motif] = {
         "kilim",
         "Zehirden korunmak için dokunan akrep.",
         "A scorpion woven as a guard against its sting.",
-        _woven("akrep"),
+        _akrep,
     ),
     "kupe": Motif(
         "küpe",
@@ -259,8 +249,8 @@ KILIM: dict[str, Motif] = {
         "bukağı",
         "fetter",
         "kilim",
-        "İki halkayı bağlayan köstek: ayrılmayan aile.",
-        "The hobble that joins two rings: a family that stays together.",
+        "İki bukağıyı bağlayan köstek: ayrılmayan aile.",
+        "The hobble that joins two cuffs: a family that stays together.",
         _bukagi,
     ),
     "sandik": Motif(
@@ -277,6 +267,6 @@ KILIM: dict[str, Motif] = {
         "kilim",
         "Kem gözü çekip yok eden kanca.",
         "The hook that catches the evil eye.",
-        _woven("cengel"),
+        _cengel,
     ),
 }

@@ -345,7 +345,7 @@ def standard(tail: float, globe: float, pole: float, thickness: float) -> Surfac
             ]
         )
     )
-    length = blend(tail, 0.46, 0.64, 0.84)
+    length = blend(tail, 0.56, 0.76, 0.96)
     top = centre - 0.6 * radius - 0.9
     hair = closed(
         np.array(

@@ -22,7 +22,7 @@ TECHNIQUES = {
     "relief": ("kabartma", "raised"),
     "engraving": ("oyma", "engraved"),
     "color": ("boyama", "painted"),
-    "pierced": ("ajurlu", "openwork"),
+    "pierced": ("ajur", "openwork"),
 }
 # Styles that name an object's origin, as in Selçuklu taçkapısı.
 ORIGINS = {
@@ -94,6 +94,7 @@ CAPTIONS: dict[str, Phrasings] = {
             "{motif:with_li} {host}",
             "{style} üslubunda {motif} motifli bir {host}",
             "{host:on_face} {motif} motifi olan {host}",
+            "{host:of} {host:on_face} {motif} motifi",
             "{plain} {host}",
             "{plain:sade} bir {host}",
             "{ground}, {plain:motifsiz} {host}",
@@ -145,6 +146,7 @@ CAPTIONS: dict[str, Phrasings] = {
             "şöyle {style} tarzı, {motif} motifli bir {host} olsun",
             "bir {host} lazım, {motif} desenli olsun",
             "{a} bir {host} yap, üstü {motif} motifli olsun",
+            "{host:of} üstünde {motif} motifi olsun",
             "bana {plain:sade} bir {host} yap",
             "{plain:süssüz} bir {host} istiyorum",
             "{ground} bir {host} olsun, {plain:süssüz}",

@@ -17,6 +17,7 @@ from otuken_jax.errors import UserError
 
 PLAIN_FRACTION = 0.1  # of the training shapes
 VARIED = 0.35  # of the ornaments, by technique and by layout
+PIERCED = 0.5  # of the few that can be cut through
 HOSTS_KEPT = 3
 STYLES_HELD = 1 / 8  # of the styles go to `heldout_styles`, at least one
 Form = tuple[int, int, int]
@@ -53,7 +54,8 @@ class Recipe:
 
 def form_values(recipe: Recipe) -> tuple[float, float, float]:
     """The three attributes as numbers near -1, 0 or 1."""
-    reach = HOSTS[recipe.host].jitter
+    # What is pierced has more edge for its volume: a little jitter would move too much of it.
+    reach = 0.0 if recipe.technique == "pierced" else HOSTS[recipe.host].jitter
     jitter = np.random.default_rng(recipe.jitter_seed).uniform(-reach, reach, 3)
     return tuple(float(level - 1 + j) for level, j in zip(recipe.form, jitter, strict=True))
 
@@ -268,6 +270,8 @@ def _apply(rng: np.random.Generator, recipe: Recipe, resolution: int, *, in_colo
     technique, layout = None, "row"
     if techniques and rng.random() < VARIED:
         technique = techniques[rng.integers(len(techniques))]
+    if "pierced" in techniques and rng.random() < PIERCED:
+        technique = "pierced"
     if layouts and rng.random() < VARIED:
         layout = layouts[rng.integers(len(layouts))]
     if technique == "pierced" and layout in ("border", "allover"):

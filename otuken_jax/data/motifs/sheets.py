@@ -1,5 +1,6 @@
 """Pictures of the library: a motif flat or on a host, and contact sheets of all."""
 
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -9,12 +10,21 @@ from PIL import Image
 
 from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES
 from otuken_jax.data.motifs.drawing import GROUPS
+from otuken_jax.data.motifs.english import FORMS
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.recipes import Recipe
 from otuken_jax.data.motifs.shapes import solid_mesh
 from otuken_jax.data.motifs.styles import STYLES
-from otuken_jax.data.motifs.table import HOST_ONLY, NEVER, styles_of
+from otuken_jax.data.motifs.table import (
+    HOST_ONLY,
+    NEVER,
+    PIERCED_HOSTS,
+    ROOMY,
+    SMALL_CELLS,
+    STONES,
+    styles_of,
+)
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.mesh_io import write_atomic
 from otuken_jax.geometry.render import contact_sheet, render_mesh, save_png
@@ -113,36 +123,91 @@ def motifs_page() -> str:
             for name, m in MOTIFS.items()
             if m.group == group
         ]
-    sections.append("\n## Objeler / Hosts\n\n![Objeler](motifs/objeler.png)")
-    sections.append(_table_of_uses())
+    sections += [_table_of_hosts(), _table_of_styles(), _table_of_uses(), _table_of_ways()]
     return "\n".join(sections) + "\n"
+
+
+def _table_of_hosts() -> str:
+    """The hosts beside their picture, the face that carries ornament, and words for their forms."""
+    lines = [
+        "\n## Objeler / Hosts\n\n![Objeler](motifs/objeler.png)\n",
+        "| ad | obje | host | bezenen yer | biçim | form |\n|---|---|---|---|---|---|",
+    ]
+    for key, host in HOSTS.items():
+        form = "; ".join(", ".join(levels) for levels in host.form)
+        english = "; ".join(", ".join(FORMS[word] for word in levels) for levels in host.form)
+        lines.append(
+            f"| `{key}` | {host.name} | {host.english} | {host.face} | {form} | {english} |"
+        )
+    return "\n".join(lines)
+
+
+def _table_of_styles() -> str:
+    """The styles' palettes, the ground before the ornament, in both languages."""
+    lines = [
+        "\n## Üsluplar / Styles\n",
+        "| ad | üslup | style | renkler (zemin, motif) | colours (ground, motif) |",
+        "|---|---|---|---|---|",
+    ]
+    for key, style in STYLES.items():
+        turkish = "; ".join(f"{p.ground.name}, {p.motif.name}" for p in style.palettes)
+        english = "; ".join(f"{p.ground.english}, {p.motif.english}" for p in style.palettes)
+        lines.append(f"| `{key}` | {style.name} | {style.english} | {turkish} | {english} |")
+    return "\n".join(lines)
+
+
+def _names(keys: Iterable[str], registry: dict) -> str:
+    """Turkish names in a cell, English ones in the next."""
+    entries = [registry[key] for key in keys]
+    return " | ".join(", ".join(getattr(e, n) for e in entries) for n in ("name", "english"))
 
 
 def _table_of_uses() -> str:
     """Which style puts which motifs on which hosts, in Markdown."""
     lines = [
         "\n## Hangi motif, hangi obje, hangi üslup / What goes with what\n",
-        "| üslup | style | objeler / hosts | motifler / motifs |\n|---|---|---|---|",
+        "| ad | objeler | hosts | motifler | motifs |\n|---|---|---|---|---|",
     ]
-    for name, style in STYLES.items():
-        pairs = [p for p in product(HOSTS, MOTIFS) if name in styles_of(*p)]
-        hosts = ", ".join(HOSTS[host].name for host in dict.fromkeys(host for host, _ in pairs))
-        used = {motif for _, motif in pairs}
-        motifs = ", ".join(motif.name for key, motif in MOTIFS.items() if key in used)
-        lines.append(f"| {style.name} | {style.english} | {hosts} | {motifs} |")
+    for style in STYLES:
+        pairs = [p for p in product(HOSTS, MOTIFS) if style in styles_of(*p)]
+        hosts, motifs = ({p[i] for p in pairs} for i in (0, 1))
+        in_order = _names((h for h in HOSTS if h in hosts), HOSTS)
+        in_order += " | " + _names((m for m in MOTIFS if m in motifs), MOTIFS)
+        lines.append(f"| `{style}` | {in_order} |")
     lines.append("\nYan yana gelmeyenler / Never together:\n")
-    lines.append("| objeler / hosts | motifler / motifs | neden | why |\n|---|---|---|---|")
+    lines.append("| objeler | hosts | motifler | motifs | neden | why |\n|---|---|---|---|---|---|")
     for hosts, motifs, why, neden in NEVER:
-        barred = [
-            ", ".join(registry[name].name for name in names.split())
-            for names, registry in ((hosts, HOSTS), (motifs, MOTIFS))
-        ]
-        lines.append(f"| {' | '.join(barred)} | {neden} | {why} |")
+        barred = f"{_names(hosts.split(), HOSTS)} | {_names(motifs.split(), MOTIFS)}"
+        lines.append(f"| {barred} | {neden} | {why} |")
     for host, motifs in HOST_ONLY.items():
-        only = ", ".join(MOTIFS[name].name for name in motifs)
-        lines.append(f"\n{HOSTS[host].name}: yalnız {only} / {HOSTS[host].english}: {only} only.")
-    kinds = [("uygulama", "technique", TECHNIQUES), ("düzen", "layout", LAYOUTS)]
-    for turkish, english, registry in kinds:
-        lines.append(f"\n| ad | {turkish} | {english} |\n|---|---|---|")
-        lines += [f"| `{key}` | {a.name} | {a.english} |" for key, a in registry.items()]
+        only, only_english = _names(motifs, MOTIFS).split(" | ")
+        lines.append(
+            f"\n{HOSTS[host].name}: yalnız {only} / {HOSTS[host].english}: {only_english}."
+        )
+    return "\n".join(lines)
+
+
+def _table_of_ways() -> str:
+    """Techniques and layouts, and the hosts that they are kept to."""
+    bound = {
+        "color": [host for host in HOSTS if host not in STONES],
+        "pierced": PIERCED_HOSTS,
+        "border": ROOMY,
+        "allover": ROOMY,
+    }
+    lines = ["\n## Uygulama ve düzen / Techniques and layouts"]
+    for turkish, english, registry in (
+        ("uygulama", "technique", TECHNIQUES),
+        ("düzen", "layout", LAYOUTS),
+    ):
+        lines.append(f"\n| ad | {turkish} | {english} | objeler | hosts |\n|---|---|---|---|---|")
+        for key, way in registry.items():
+            hosts = _names(bound[key], HOSTS) if key in bound else "hepsi | all"
+            lines.append(f"| `{key}` | {way.name} | {way.english} | {hosts} |")
+    lines.append(
+        f"\n`border` ve `allover` {SMALL_CELLS}³ ızgaradan başlayarak, ince motifler olmadan; "
+        "`pierced` yalnız dağılmadan kesilebilen motiflerle."
+        f"\n\n`border` and `allover` from a {SMALL_CELLS}³ grid on, without the finest motifs; "
+        "`pierced` with motifs that leave no loose piece."
+    )
     return "\n".join(lines)

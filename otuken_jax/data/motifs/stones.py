@@ -112,7 +112,7 @@ def ram(length: float, horn: float, base: float, thickness: float) -> Surface:
 
 def ahlat_stele(width: float, crest: float, body: float, thickness: float) -> Surface:
     """Ahlat şahidesi: a tall framed slab on a plinth; its top flat, corbelled or with dragons."""
-    half_y = blend(width, 0.625, 0.56, 0.5)  # halfway between the centres of a 64^3 grid
+    half_y = blend(width, 0.5625, 0.5, 0.4375)  # halfway between the centres of a 64^3 grid
     half_x = half_thickness(body, thickness)
     kind = round(crest)
     frame = 0.09
@@ -140,9 +140,9 @@ def ahlat_stele(width: float, crest: float, body: float, thickness: float) -> Su
         if kind == 0:
             for step in range(3):
                 out = 0.07 * (step + 1)
-                tier = block_distance(
+                tier = block_distance(  # forward and back more than to the sides
                     x, y, z - np.float32(top + 0.28 * (step + 0.5) / 3),
-                    (half_x + out, half_y + out, 0.14 / 3 + 0.01),
+                    (half_x + out, half_y + 0.3 * out, 0.14 / 3 + 0.01),
                 )  # fmt: skip
                 slab = np.minimum(slab, tier)
         elif kind == 1:

@@ -97,7 +97,7 @@ STYLES: dict[str, Style] = {
         (Palette(BORDO, KREM), Palette(LACIVERT, HARDAL), Palette(HARDAL, SIYAH)),
         relief=0.11,
         stroke=0.0,
-        english="Anatolian kilim",
+        english="Anatolian village",
         techniques=("color",),
         steps=8,  # woven
     ),

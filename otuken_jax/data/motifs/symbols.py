@@ -18,7 +18,6 @@ from otuken_jax.data.motifs.drawing import (
     sector,
     stroke,
     taper,
-    turned,
     union,
 )
 from otuken_jax.data.motifs.geometric import octagram
@@ -61,14 +60,11 @@ def _pelengi(u: Field, v: Field) -> Field:
 
 
 def _semse(u: Field, v: Field) -> Field:
-    angle = np.arctan2(u / 0.66, v / 0.7)
-
-    def almond(size: float, lobes: float) -> Field:
-        level = (np.abs(u) / 0.66) ** 1.5 + (np.abs(v) / 0.7) ** 1.5
-        return level ** (2 / 3) - size - lobes * np.cos(12 * angle)
-
-    body = union(cut(almond(1.0, 0.07), almond(0.6, 0.0)), almond(0.36, 0.0))
-    return union(body, petal(u, np.abs(v), 0.6, 0.99, 0.16))
+    angle = np.arctan2(u / 0.52, v / 0.64)
+    body = petal(u, v, -0.7, 0.7, 0.58) - 0.05 * np.cos(12 * angle)
+    body = union(cut(body, petal(u, v, -0.5, 0.5, 0.32)), petal(u, v, -0.32, 0.32, 0.16))
+    neck = box_distance(u, np.abs(v) - 0.7, 0.085, 0.1)
+    return union(body, neck, petal(u, np.abs(v), 0.66, 1.0, 0.16))
 
 
 def _rozet(u: Field, v: Field) -> Field:
@@ -94,21 +90,16 @@ def _kufi(u: Field, v: Field) -> Field:
 
 
 def _tugra(u: Field, v: Field) -> Field:
-    heights = ((-0.2, 0.9), (0.11, 0.8), (0.42, 0.7))
-    shafts = union(*(stroke(u, v, [(x, -0.5), (x, top)], 0.17) for x, top in heights))
-    lines = union(
-        *(
-            stroke(u, v, curve(line, 8), 0.17)
-            for line in (
-                "-.2,-.4 -.6,-.38 -.83,-.06 -.77,.32 -.5,.5 -.2,.5",
-                "-.2,-.1 -.44,-.1 -.56,.06 -.44,.22 -.2,.22",
-                ".42,.24 .62,.26 .84,.1",
-                ".42,-.1 .62,-.1 .84,-.26",
-            )
-        )
+    heights = ((-0.1, 0.9), (0.19, 0.84), (0.48, 0.78))
+    shafts = union(*(stroke(u, v, [(x, -0.6), (x, top)], 0.17) for x, top in heights))
+    # Each loop is one line: from the base round to the left, over the shafts, to the tip.
+    loops = (
+        ".5,-.52 .1,-.54 -.5,-.52 -.85,-.18 -.72,.3 -.2,.5 .4,.42 .86,.06",
+        "-.1,-.2 -.42,-.22 -.55,-.02 -.4,.16 -.1,.14 .4,.08 .86,.02",
     )
-    base = blob(u, v, "-.5,-.66 -.2,-.5 .2,-.5 .6,-.46 .66,-.68 .4,-.9 -.1,-.93 -.44,-.86")
-    return union(shafts, lines, base)
+    lines = union(*(stroke(u, v, curve(loop, 8), 0.17) for loop in loops))
+    base = blob(u, v, "-.4,-.5 0,-.5 .56,-.46 .72,-.62 .66,-.86 .3,-.94 -.1,-.9 -.36,-.7")
+    return union(shafts, lines, base, disc(u, v, 0.68, 0.14, 0.1))
 
 
 def _im(u: Field, v: Field) -> Field:
@@ -127,17 +118,14 @@ def _tamga(u: Field, v: Field) -> Field:
 
 
 def _guneskursu(u: Field, v: Field) -> Field:
-    y = v - 0.12
+    y = v - 0.1
     r, _ = polar(u, y)
-    ring = np.abs(r - 0.54) - 0.11
-    x, z = turned(u, y, 45)
-    spokes = both(union(np.abs(x), np.abs(z)) - 0.1, r - 0.54)
-    rim = np.full(u.shape, np.inf)
-    for degrees in (-100, -50, 0, 50, 100):
-        t = np.radians(degrees)
-        rim = union(rim, disc(u, y, 0.74 * np.sin(t), 0.74 * np.cos(t), 0.15))
-    horn = taper(np.abs(u), v, curve(".08,-.5 .3,-.84 .64,-.84 .86,-.5"), (0.26, 0.24, 0.12))
-    return union(ring, spokes, rim, horn, box_distance(u, v + 0.56, 0.16, 0.16))
+    ring = np.abs(r - 0.54) - 0.1
+    lattice = union(np.abs(np.abs(u) - 0.16), np.abs(np.abs(y) - 0.16)) - 0.08
+    turns = np.radians((-72, -36, 0, 36, 72))
+    rim = union(*(disc(u, y, 0.76 * np.sin(t), 0.76 * np.cos(t), 0.13) for t in turns))
+    horn = taper(np.abs(u), v, curve("0,-.72 .4,-.74 .76,-.5 .9,-.06"), (0.3, 0.26, 0.2, 0.08))
+    return union(ring, both(lattice, r - 0.54), rim, horn, box_distance(u, v + 0.72, 0.2, 0.22))
 
 
 SYMBOLS: dict[str, Motif] = {
@@ -183,7 +171,7 @@ SYMBOLS: dict[str, Motif] = {
     ),
     "semse": Motif(
         "şemse",
-        "sun medallion",
+        "sunburst",
         "sembol",
         "Güneşi andıran salbekli madalyon, cilt kapaklarından.",
         "A sun-like medallion with pendants, from book covers.",

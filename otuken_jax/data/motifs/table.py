@@ -68,8 +68,8 @@ NEVER = (
     (
         "mihrap minare kubbe kandil rahle sanduka",
         "aslan geyik balik bozkurt kecitamga ciftkartal ejder",
-        "no living beings where people pray, nor beside the Book and the dead",
-        "ibadet edilen yerde, Kitap'ın ve ölünün yanında canlı resmi olmaz",
+        "no living beings where people pray, beside the Book, or on the cenotaph inside a tomb",
+        "ibadet edilen yerde, Kitap'ın yanında ve türbe içindeki sandukada canlı resmi olmaz",
     ),
     (
         "cini kase samdan buhurdan kandil ibrik rahle sanduka migfer",
@@ -189,7 +189,7 @@ def techniques_of(host: str, motif: str, style: str) -> list[str]:
     if (
         "pierced" in STYLES[style].techniques
         and host in PIERCED_HOSTS
-        and motif not in FINE
+        and (motif not in FINE or MOTIFS[motif].lattice)
         and is_pierceable(motif)
         and motif not in TOO_OPEN.get(host, ())
     ):

@@ -89,12 +89,6 @@ def locative(word: str, *, possessed: bool = False) -> str:
     return f"{word}{consonant}{low_vowel(word)}"
 
 
-def instrumental(word: str) -> str:
-    """-(y)lA, "with": lale -> laleyle, motifi -> motifiyle, taş -> taşla."""
-    buffer = "y" if word[-1] in VOWELS else ""
-    return f"{word}{buffer}l{low_vowel(word)}"
-
-
 def _last(word: str) -> str:
     return word.split()[-1]
 
