@@ -61,7 +61,6 @@ def permute(*axes: int) -> Transform:
 
 IDENTITY = Transform(lambda w: w, lambda w: w)
 LINEAR = permute(1, 0)  # (out, in) -> (in, out)
-CONV1D = permute(2, 1, 0)  # (out, in, k) -> (k, in, out)
 CONV2D = permute(2, 3, 1, 0)  # (out, in, h, w) -> (h, w, in, out)
 CONV3D = permute(2, 3, 4, 1, 0)  # (out, in, d, h, w) -> (d, h, w, in, out)
 

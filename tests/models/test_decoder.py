@@ -22,13 +22,13 @@ def test_growing_with_alpha_zero_is_the_upsampled_old_output(tiny_model, tiny_in
     old = decode(tiny_model, tiny_inputs, stage=stage - 1)[-1]
     new = decode(tiny_model, tiny_inputs, stage=stage, alpha=0.0)[-1]
     resolution = tiny_model.config.decoder.stage_resolutions[stage]
-    for name in ("field", "color"):
+    for name in ("field", "host", "band", "chart", "color"):
         want = resize_volume(getattr(old, name), resolution)
         np.testing.assert_allclose(getattr(new, name), want, rtol=0, atol=1e-6)
     # And inside one program, where nothing is fused differently, exactly.
     outputs = decode(tiny_model, tiny_inputs, stage=stage, alpha=0.0)
-    want = resize_volume(outputs[-2].field, resolution)
-    np.testing.assert_array_equal(outputs[-1].field, want)
+    for old, new in zip(*map(jax.tree.leaves, outputs[-2:]), strict=True):
+        np.testing.assert_array_equal(new, resize_volume(old, resolution))
 
 
 def test_alpha_blends_linearly(tiny_model, tiny_inputs):

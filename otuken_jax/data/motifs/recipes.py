@@ -22,7 +22,6 @@ HOSTS_KEPT = 3
 STYLES_HELD = 1 / 8  # of the styles go to `heldout_styles`, at least one
 Form = tuple[int, int, int]
 Pair = tuple[str, str | None]
-SPLITS = ("train", "val", "heldout_pairs", "heldout_styles", "heldout_phrasing")
 
 
 @dataclass(frozen=True)
