@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,21 @@ from scipy.spatial import cKDTree
 
 from otuken_jax.conventions import grid_points, voxel_size
 from otuken_jax.data.text import normalize
-from otuken_jax.evaluation.examples import Example, Volume, at_resolution, open_split
+from otuken_jax.evaluation.examples import Example, Volume, Words, open_split
+from otuken_jax.generation import Prompt
 
 COLOR_REACH = 3.0  # voxels from the surface within which a true shape's colours are filled in
 
 
 class CaptionIndex:
-    """The most similar of many texts, by the cosine of their tf-idf vectors over words.
+    """The most similar of many numbered texts, by the cosine of their tf-idf vectors over words.
 
     idf = log((1 + n) / (1 + texts with the word)) + 1; the first of equals wins.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        counts = [_word_counts(text) for text in texts]
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        self._numbers = list(texts)
+        counts = [_word_counts(text) for text in texts.values()]
         appears = Counter(word for count in counts for word in count)
         self._column = {word: i for i, word in enumerate(appears)}
         totals = np.array([appears[word] for word in self._column], float)
@@ -44,7 +46,7 @@ class CaptionIndex:
         columns, weights = self._weights(_word_counts(text))
         query = np.zeros(len(self._column))
         query[columns] = weights
-        return int(np.argmax(self._vectors @ query))
+        return self._numbers[int(np.argmax(self._vectors @ query))]
 
     def _weights(self, counts: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
         """Columns and unit-length weights of the known words of a text."""
@@ -62,26 +64,28 @@ def _word_counts(text: str) -> Counter[str]:
 class TrainingSet:
     """The training shapes as two baselines: nearest caption, and mean shape.
 
-    The mean shape is that of the true host, which no prompt has to be understood for; where no
-    record names a host it is the mean of all.
+    The nearest caption is looked for among the same kind of words as it is given, each of `words`
+    apart. The mean shape is that of the true host, which no prompt has to be understood for; where
+    no record names a host it is the mean of all.
     """
 
-    def __init__(self, directory: str | Path, resolution: int) -> None:
+    def __init__(self, directory: str | Path, resolution: int, words: Sequence[Words]) -> None:
         self.source = open_split(directory, "train")
         self.resolution = resolution
-        texts: list[str] = []
+        texts: dict[Words, dict[int, str]] = {kind: {} for kind in words}
         sums: dict[str | None, np.ndarray] = {}
         colors: dict[str | None, np.ndarray] = {}
         counts: Counter[str | None] = Counter()
         for number in range(len(self.source)):
-            record = self.source[number]
-            texts.append(_words_of(record["captions"], record["style_text"]))
-            host = (record.get("recipe") or {}).get("host")
-            filled = at_resolution(record["sdf"], resolution) < 0
-            sums[host] = sums.get(host, 0.0) + filled.astype(np.float32)
-            colors[host] = colors.get(host, 0.0) + record["colors"].mean(axis=0)
+            example = self._example(number)
+            for kind in words:
+                if kind.fits(example):
+                    texts[kind][number] = _told(kind.prompt(example))
+            host = example.recipe.host if example.recipe else None
+            sums[host] = sums.get(host, 0.0) + (example.field > 0).astype(np.float32)
+            colors[host] = colors.get(host, 0.0) + example.colors.mean(axis=0)
             counts[host] += 1
-        self.index = CaptionIndex(texts)
+        self.indexes = {kind: CaptionIndex(texts[kind]) for kind in words if texts[kind]}
         self.means = {
             host: Volume(
                 sums[host] / counts[host] - 0.5,
@@ -90,19 +94,24 @@ class TrainingSet:
             for host in sums
         }
 
-    def nearest_by_caption(self, example: Example) -> Volume:
-        """The training shape whose full caption and style text are most similar."""
-        number = self.index.nearest(_words_of(example.captions, example.style_text))
-        return true_volume(Example.from_record(self.source[number], self.resolution))
+    def nearest_by_caption(self, example: Example, words: Words) -> Volume | None:
+        """The training shape whose words are most similar; None where one has none of the kind."""
+        if words not in self.indexes or not words.fits(example):
+            return None
+        number = self.indexes[words].nearest(_told(words.prompt(example)))
+        return true_volume(self._example(number))
 
     def mean_shape(self, example: Example) -> Volume | None:
         """Where more than half of the host's training shapes are filled; None without any."""
         return self.means.get(example.recipe.host if example.recipe else None)
 
+    def _example(self, number: int) -> Example:
+        return Example.from_record(self.source[number], self.resolution)
 
-def _words_of(captions: dict[str, str], style_text: str) -> str:
-    text = captions.get("full") or next(iter(captions.values()), "")
-    return f"{text} {style_text}"
+
+def _told(prompt: Prompt) -> str:
+    """All that a prompt tells the model, as one text."""
+    return f"{prompt.text} {prompt.style or ''}"
 
 
 def true_volume(example: Example) -> Volume:

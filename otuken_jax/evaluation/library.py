@@ -78,6 +78,7 @@ class Candidates:
     right_motif: int
     right_host: int
     right_repeats: int | None
+    chance: float  # of the right motif, for who knows host and style
 
     def nearest_repeats(self, occupancy: Bool[np.ndarray, "r r r"]) -> int | None:
         """The number of repeats with the highest band IoU; None off rings."""
@@ -129,6 +130,15 @@ class Library:
             and recipe.layout in ("row", *layouts_of(host, motif, SMALL_CELLS))
         )
 
+    def motifs_for(self, recipe: Recipe) -> tuple[str, ...]:
+        """The motifs that may be on the recipe's host in its style, its own among them."""
+        host, style = recipe.host, recipe.style
+        return tuple(
+            motif
+            for motif in self.motifs
+            if self.free or motif == recipe.motif or allowed(host, motif, style)
+        )
+
     def occupancy_at(
         self, recipe: Recipe, points: Float[np.ndarray, "v 3"]
     ) -> Bool[np.ndarray, " v"]:
@@ -163,6 +173,7 @@ class Library:
             self.motifs.index(recipe.motif),
             self.hosts.index(recipe.host),
             count,
+            1 / len(self.motifs_for(recipe)),
         )
 
     def _with_every_count(

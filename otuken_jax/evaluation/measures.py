@@ -48,12 +48,14 @@ def measure(made: Volume, example: Example, candidates: Candidates | None, seed:
         return Measured(figures, cloud.points, None)
     host = candidates.hosts.nearest(made.occupancy) if made.occupancy.any() else None
     figures["host_accuracy"] = float(host == candidates.right_host)
-    ornament = dict.fromkeys(("motif_accuracy", "band_iou_right", "band_iou_wrong"), NAN)
+    names = ("motif_accuracy", "chance", "band_iou_right", "band_iou_wrong")
+    ornament = dict.fromkeys(names, NAN)
     if candidates.band.region.any():
         bands, right = candidates.band.ious(made.occupancy), candidates.right_motif
         wrong = np.delete(bands, right)
         ornament = {
             "motif_accuracy": float(bands[right] > wrong.max(initial=-1.0)),
+            "chance": candidates.chance,
             "band_iou_right": float(bands[right]),
             "band_iou_wrong": float(wrong.mean()) if len(wrong) else NAN,
         }
@@ -187,6 +189,12 @@ def definitions(resolution: int, points: int) -> dict[str, dict[str, str | int]]
         | {"what": "nearest by IoU among the same recipe on every host; of an empty field none"},
         "motif_accuracy": band
         | {"what": "band IoU with the right motif above that with every wrong one; ties are wrong"},
+        "chance": {
+            "what": "motif accuracy of a guess that knows host and style: 1 / number of the motifs "
+            "of the data set that the table allows there, or of all where it combines them freely",
+            "scale": "0..1",
+            "reduction": "mean over shapes",
+        },
         "band_iou_right": band | {"what": "band IoU with the right motif"},
         "band_iou_wrong": band | {"what": "mean band IoU with the wrong motifs"},
         "repeat_error": band

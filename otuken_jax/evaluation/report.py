@@ -15,7 +15,15 @@ from otuken_jax.evaluation import responses
 from otuken_jax.evaluation.baselines import true_volume
 from otuken_jax.evaluation.examples import Example, Volume, Words, predict_prompts
 from otuken_jax.evaluation.measures import SET_RESAMPLES, definitions
-from otuken_jax.evaluation.run import BASELINES, CEILING, FLOOR, Evaluation, SplitResult
+from otuken_jax.evaluation.run import (
+    CEILING,
+    FLOOR,
+    MEAN,
+    NEAREST,
+    Evaluation,
+    SplitResult,
+    nearest_row,
+)
 from otuken_jax.metrics import Estimate
 
 GEOMETRY = {
@@ -34,6 +42,7 @@ GEOMETRY = {
 ORNAMENT = {
     "host_accuracy": "host",
     "motif_accuracy": "motif",
+    "chance": "chance",
     "band_iou_right": "band IoU right",
     "band_iou_wrong": "band IoU wrong",
     "repeat_error": "repeat error",
@@ -63,11 +72,10 @@ def to_json(
         "pointnet": evaluation.set_measure.weights,
         "library": dataclasses.asdict(library) if library else None,
         "methods": {
-            BASELINES[
-                0
-            ]: "the training shape with the most similar caption and style text (tf-idf)",
-            BASELINES[1]: "the mean training shape of the true host, or of all without hosts",
-            FLOOR: "floor: the true recipe with a motif drawn at random",
+            NEAREST: "the training shape whose words, of the kind that the row names, are most "
+            "similar (tf-idf)",
+            MEAN: "the mean training shape of the true host, or of all without hosts",
+            FLOOR: "floor: the true recipe with a motif drawn at random, among those of chance",
             CEILING: "ceiling: the record's own distance at this resolution, resampled onto a grid "
             "half a voxel off and back: what the grid holds of it",
         },
@@ -112,25 +120,24 @@ def summary_table(evaluation: Evaluation, results: Sequence[SplitResult]) -> str
             if words.name not in result.rows:
                 continue
             row, truth = result.rows[words.name], result.rows[CEILING]
-            nearest, mean = (result.rows.get(name, {}) for name in BASELINES)
-            library = evaluation.library
+            nearest, mean = (result.rows.get(name, {}) for name in (nearest_row(words), MEAN))
             line = [result.split, words.name, str(row["iou"].count)]
             line += [_number(r.get("iou"), 3) for r in (row, mean, nearest)]
             line += [_number(row.get("host_accuracy"), 2)]
             line += [_number(r.get("motif_accuracy"), 2) for r in (row, nearest)]
-            line += [f"{1 / len(library.motifs):.2f}" if library else "-"]
-            line += [_number(truth.get("motif_accuracy"), 2)]
+            line += [_number(row.get("chance"), 2), _number(truth.get("motif_accuracy"), 2)]
             rows.append([*line, *(_number(row.get(n), 2) for n in ("color_error", "repeat_error"))])
     lines = _table(head.split(", "), rows)
     lines += [
         "",
         "From words alone, canonical pose. IoU: with the true shape; mean shape: the same of the "
-        "host's mean training shape; nearest caption: of the training shape whose words are most "
-        "similar; host: nearest by IoU among the same recipe on every host; motif: the right "
-        "motif's band IoU above every wrong one's, then the same of the nearest caption, of a "
-        "random guess (chance) and of the true shape resampled onto a grid half a voxel off and "
-        "back (ceiling); colour error: mean of the sRGB channels, 0..1; repeat error: of the "
-        "number of repeats round the host.",
+        "host's mean training shape; nearest caption: of the training shape whose words, of the "
+        "row's kind, are most similar; host: nearest by IoU among the same recipe on every host; "
+        "motif: the right motif's band IoU above every wrong one's, then the same of the nearest "
+        "caption, of a guess that knows host and style (chance: the mean of 1 / number of the "
+        "motifs that the table allows there, of all where the data combine them freely) and of "
+        "the true shape resampled onto a grid half a voxel off and back (ceiling); colour error: "
+        "mean of the sRGB channels, 0..1; repeat error: of the number of repeats round the host.",
     ]
     return "\n".join(lines)
 
@@ -241,7 +248,7 @@ def write_pictures(evaluation: Evaluation, result: SplitResult, out: Path) -> li
     from otuken_jax.geometry.render import contact_sheet, save_png
 
     paths = []
-    words = evaluation.words[0]
+    words = next(words for words in evaluation.words if words.name in result.rows)
     for name, number in result.picks.items():
         (example,) = evaluation.examples(result.split, [number])
         try:
@@ -265,8 +272,10 @@ def _pictures_of(
     volumes = [made, true_volume(example)]
     captions = ["\n".join([f"IoU {fit:.3f}", *texts]), "true shape"]
     if evaluation.training is not None:
-        volumes.append(evaluation.training.nearest_by_caption(example))
-        captions.append("nearest caption in the training set")
+        nearest = evaluation.training.nearest_by_caption(example, words)
+        if nearest is not None:
+            volumes.append(nearest)
+            captions.append("nearest caption in the training set")
     return [_picture(volume) for volume in volumes], captions
 
 

@@ -26,8 +26,13 @@ from otuken_jax.evaluation.measures import Measured, SetMeasure, measure
 from otuken_jax.generation import Generator
 from otuken_jax.metrics import Estimate
 
-BASELINES = ("nearest caption", "mean shape")
+NEAREST, MEAN = "nearest caption", "mean shape"
 FLOOR, CEILING = "random motif", "truth"
+
+
+def nearest_row(words: Words) -> str:
+    """The name of the baseline that is given the same words as the model."""
+    return f"{NEAREST}, {words.name}"
 
 
 @dataclass
@@ -79,7 +84,9 @@ class Evaluation:
         self.library = Library.read(directory)
         trained_on = read_manifest(directory)["splits"].get("train", {"count": 0})
         # Baselines need the training shapes; a set that is only for testing has none.
-        self.training = TrainingSet(directory, self.resolution) if trained_on["count"] else None
+        self.training = (
+            TrainingSet(directory, self.resolution, words) if trained_on["count"] else None
+        )
 
     def examples(self, split: str, numbers: Sequence[int]) -> list[Example]:
         """Some records of a split."""
@@ -144,9 +151,10 @@ class Evaluation:
                 volumes[i] = volume
             made[words.name] = volumes
         if self.training is not None:
-            nearest, mean = BASELINES
-            made[nearest] = [self.training.nearest_by_caption(example) for example in batch]
-            made[mean] = [self.training.mean_shape(example) for example in batch]
+            for words in self.words:
+                nearest = [self.training.nearest_by_caption(e, words) for e in batch]
+                made[nearest_row(words)] = nearest
+            made[MEAN] = [self.training.mean_shape(example) for example in batch]
         made[FLOOR] = [
             self._random_motif(e, self.seed + n) for e, n in zip(batch, numbers, strict=True)
         ]
@@ -154,11 +162,12 @@ class Evaluation:
         return made
 
     def _random_motif(self, example: Example, seed: int) -> Volume | None:
-        """The true recipe with any motif, the right one too."""
+        """The true recipe with any motif that may be there, the right one too."""
         recipe = example.recipe
         if self.library is None or recipe is None or recipe.motif is None:
             return None
-        motif = self.library.motifs[np.random.default_rng(seed).integers(len(self.library.motifs))]
+        motifs = self.library.motifs_for(recipe)
+        motif = motifs[np.random.default_rng(seed).integers(len(motifs))]
         return self.library.volume(dataclasses.replace(recipe, motif=motif), self.resolution)
 
     def _estimate(self, row: Row, clouds: list[np.ndarray]) -> dict[str, Estimate]:

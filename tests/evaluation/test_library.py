@@ -54,6 +54,19 @@ def test_another_host_takes_the_ornament_unless_it_is_too_thick_to_pierce():
     assert on_host(recipe, "kase") == usual
 
 
+def test_motifs_that_the_table_allows_on_a_host_in_a_style():
+    names = Library(("cini", "nazarboncuk"), ("lale", "penc", "goz"), ("iznik", "erkenosmanli"), 16)
+    bound = dataclasses.replace(names, free=False)
+    tile = Recipe("cini", "penc", "iznik", 0, (1, 1, 1), 3)
+    assert bound.motifs_for(tile) == ("lale", "penc")
+    assert bound.motifs_for(dataclasses.replace(tile, style="erkenosmanli")) == ("penc",)
+    assert names.motifs_for(tile) == ("lale", "penc", "goz")
+    assert bound.candidates(tile, R).chance == 1 / 2
+    assert names.candidates(tile, R).chance == 1 / 3
+    # One that the table has no more is possible all the same: the data set has it.
+    assert bound.motifs_for(dataclasses.replace(tile, motif="goz")) == ("lale", "penc", "goz")
+
+
 def test_hosts_are_told_apart_on_every_other_voxel_of_fine_grids():
     hosts = LIBRARY.on_every_host(VASE, 64)
     assert hosts.step == 2

@@ -151,16 +151,16 @@ def test_equal_sets_are_no_distance_apart():
 
 def test_nearest_caption():
     texts = ["İznik üslubunda lale motifli vazo", "lale motifli bir tabak", "Selçuklu yıldızı", ""]
-    index = CaptionIndex(texts)
+    index = CaptionIndex(dict(enumerate(texts)))
     assert [index.nearest(text) for text in texts[:3]] == [0, 1, 2]
     assert index.nearest("IZNIK") == 0  # nothing known: the first
     assert index.nearest("YILDIZI olan bir vazo; selçuklu") == 2
 
 
 def test_captions_weigh_rare_words_more():
-    index = CaptionIndex(["bir vazo", "bir tabak", "bir çini", "bir bir kâse"])
-    assert index.nearest("bir bir kâse") == 3
-    assert index.nearest("bir bir bir bir tabak") == 1
+    index = CaptionIndex({2: "bir vazo", 4: "bir tabak", 5: "bir çini", 7: "bir bir kâse"})
+    assert index.nearest("bir bir kâse") == 7
+    assert index.nearest("bir bir bir bir tabak") == 4
 
 
 def test_words_of_a_record():

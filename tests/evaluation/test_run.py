@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 from tiny_models import TINY, drawn, write_workdir
 
-from otuken_jax import evaluate
+from otuken_jax import evaluate, metrics
 from otuken_jax.config import load_config
 from otuken_jax.conventions import grid_points
 from otuken_jax.data import records
@@ -64,7 +65,29 @@ def motif_data(tmp_path_factory):
     return directory
 
 
-def ball_record(radius: float) -> bytes:
+@pytest.fixture(scope="module")
+def bound_data(tmp_path_factory):
+    """A set that follows the table: in these styles a tile takes two motifs or one, a bead one."""
+    directory = tmp_path_factory.mktemp("bound")
+    build_motif_dataset(
+        directory,
+        num_shapes=8,
+        resolution=R,
+        num_points=512,
+        seed=0,
+        coarsest=16,
+        hosts=("cini", "nazarboncuk"),
+        motifs=("lale", "penc", "goz"),
+        styles=("iznik", "erkenosmanli"),
+        num_val=6,
+        num_heldout=0,
+        num_workers=0,
+        progress=False,
+    )
+    return directory
+
+
+def ball_record(radius: float, captions: dict[str, str] | None = None, style: str = "") -> bytes:
     normals = np.random.default_rng(0).normal(size=(512, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     distance = np.linalg.norm(grid_points(2 * R), axis=-1) - radius
@@ -74,8 +97,8 @@ def ball_record(radius: float) -> bytes:
             "points": radius * normals,
             "normals": normals,
             "colors": np.abs(normals),
-            "captions": {"full": f"yarıçapı {radius} olan top"},
-            "style_text": "",
+            "captions": captions or {"full": f"yarıçapı {radius} olan top"},
+            "style_text": style,
             "has_chart": False,
         }
     )
@@ -86,13 +109,18 @@ def mesh_data(tmp_path_factory):
     """Balls, as `prepare` would write them: no recipe, no style text, twice the resolution."""
     directory = tmp_path_factory.mktemp("meshes")
     splits = {"train": (0.5, 0.6, 0.7), "val": (0.5, 0.65, 0.8)}
-    manifest = {"schema": 1, "arguments": {}, "splits": {}}
-    for name, radii in splits.items():
-        records.write_records(directory / f"{name}.arrayrecord", map(ball_record, radii))
-        files = {f"{name}.arrayrecord": {}}
-        manifest["splits"][name] = {"count": len(radii), "files": files}
-    records.write_manifest(directory, manifest)
+    write_splits(directory, {name: map(ball_record, radii) for name, radii in splits.items()})
     return directory
+
+
+def write_splits(directory: Path, splits: dict[str, Iterable[bytes]]) -> None:
+    manifest = {"schema": 1, "arguments": {}, "splits": {}}
+    for name, encoded in splits.items():
+        encoded = list(encoded)
+        records.write_records(directory / f"{name}.arrayrecord", encoded)
+        files = {f"{name}.arrayrecord": {}}
+        manifest["splits"][name] = {"count": len(encoded), "files": files}
+    records.write_manifest(directory, manifest)
 
 
 def obedient(directory: Path, split: str):
@@ -124,13 +152,15 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
     rows = result.rows
     assert list(rows) == [
         *("text+style", "sentence", "text+style, short", "sentence, short"),
-        *("nearest caption", "mean shape", "random motif", "truth"),
+        *(f"nearest caption, {words.name}" for words in ALL_WORDS),
+        *("mean shape", "random motif", "truth"),
     ]
     # Words that name all are obeyed; short ones give a ball. The ceiling is of a blurred truth.
     for name in ("iou", "host_accuracy", "motif_accuracy"):
         assert rows["text+style"][name].value == 1.0
         assert rows["text+style"][name].count == 9
     assert rows["text+style"]["repeat_error"].value == 0.0
+    assert rows["text+style"]["chance"].value == pytest.approx(1 / 3)  # any motif goes anywhere
     assert 0.8 < rows[CEILING]["iou"].value < 1.0 == rows[CEILING]["host_accuracy"].value
     assert rows["sentence, short"]["iou"].value < 0.7
     assert rows[FLOOR]["host_accuracy"].value == 1.0
@@ -159,6 +189,56 @@ def test_motif_data(monkeypatch, motif_data, tmp_path):
     assert "vazo" in report.format_confusion(evaluation, result)
 
 
+def test_the_nearest_caption_is_found_by_the_words_of_the_row(monkeypatch, tmp_path):
+    """Each kind of words leads to another ball; words of another kind would lead astray."""
+    kinds = ("host", "full", "short")
+    told = [
+        (("küre", "x", "x"), "benek"),  # text+style
+        (("x", "benekli küre", "x"), "x"),  # sentence
+        (("x", "benek küre benek küre", "top"), "x"),  # sentence, short: the first of equals
+        (("x", "x", "top"), "benek"),  # text+style, short
+    ]
+    train = [
+        ball_record(0.4 + 0.1 * i, dict(zip(kinds, texts, strict=True)), style)
+        for i, (texts, style) in enumerate(told)
+    ]
+    captions = dict(zip(kinds, ("küre", "benekli küre", "top"), strict=True))
+    write_splits(tmp_path, {"train": train, "val": [ball_record(0.8, captions, "benek")]})
+    evaluation = evaluated(monkeypatch, tmp_path)
+    result = evaluation.split("val")
+    lines = report.summary_table(evaluation, [result]).splitlines()[2:]
+    inside = [Example.from_record(records.decode(r), R).field > 0 for r in train]
+    (true,) = (example.field > 0 for example in evaluation.examples("val", [0]))
+    for words, number, line in zip(ALL_WORDS, (0, 1, 3, 2), lines, strict=False):
+        expected = metrics.iou(inside[number], true)
+        assert result.rows[f"nearest caption, {words.name}"]["iou"].value == expected
+        assert line.startswith(f"| val | {words.name} | 1 |")
+        assert line.split(" | ")[5] == f"{expected:.3f}"
+
+
+def test_chance_knows_what_the_table_allows(monkeypatch, bound_data):
+    evaluation = evaluated(monkeypatch, bound_data, FULL_WORDS)
+    result = evaluation.split("val")
+    possible = {("cini", "iznik"): 2, ("cini", "erkenosmanli"): 1, ("nazarboncuk", None): 1}
+    recipes = [example.recipe for example in evaluation.examples("val", range(6))]
+    assert {recipe.host for recipe in recipes} == set(evaluation.library.hosts)
+    shown = [r for r in recipes if evaluation.library.band(r, R).region.any()]  # on so few voxels
+    chances = [1 / possible[r.host, r.style if r.host == "cini" else None] for r in shown]
+    expected = np.mean(chances)
+    assert 1 / 3 < expected < 1
+    assert result.rows["sentence"]["chance"].value == pytest.approx(expected)
+    summary = report.summary_table(evaluation, [result])
+    header, line = (summary.splitlines()[i].split(" | ") for i in (0, 2))
+    assert line[header.index("chance")] == f"{expected:.2f}"
+    assert "the motifs that the table allows" in summary
+    # The floor draws among the same motifs: a bead keeps its eye.
+    bead = next(i for i, recipe in enumerate(recipes) if recipe.host == "nazarboncuk")
+    (example,) = evaluation.examples("val", [bead])
+    for seed in range(8):
+        drawn_motif = evaluation._random_motif(example, seed)
+        assert metrics.iou(drawn_motif.occupancy, example.field > 0) > 0.99
+
+
 def test_held_out_phrasings_are_what_is_changed_in_their_split(monkeypatch, motif_data):
     evaluation = evaluated(monkeypatch, motif_data, FULL_WORDS)
     asked, ball = [], obedient(motif_data, "val")
@@ -175,12 +255,12 @@ def test_prepared_meshes_have_geometry_alone(monkeypatch, mesh_data):
     evaluation = evaluated(monkeypatch, mesh_data)
     assert evaluation.library is None
     result = evaluation.split("val")
-    assert list(result.rows) == ["sentence", "nearest caption", "mean shape", "truth"]
+    assert list(result.rows) == ["sentence", "nearest caption, sentence", "mean shape", "truth"]
     assert result.confusion is None
     assert evaluation.responses("val", 4, full=True) == {}
     assert result.rows["sentence"]["iou"].value == 1.0
     # The training set has a ball of 0.5, and for 0.65 and 0.8 only smaller ones.
-    nearest = result.rows["nearest caption"]["iou"]
+    nearest = result.rows["nearest caption, sentence"]["iou"]
     assert nearest.value < 1.0 == nearest.high
     assert "motif_accuracy" not in result.rows["sentence"]
     tables = report.full_tables(evaluation, [result], {"val": {}})
@@ -197,9 +277,13 @@ def test_limit_and_pictures(opengl, monkeypatch, mesh_data, tmp_path):
     assert result.count == 2
     assert set(result.picks) == {"best", "median", "worst"}
     monkeypatch.setattr(report, "PICTURE_SIZE", 64)
+    asked, known = [], report.predict_prompts
+    answer = lambda model, prompts: asked.extend(prompts) or known(model, prompts)  # noqa: E731
+    monkeypatch.setattr(report, "predict_prompts", answer)
     paths = report.write_pictures(evaluation, result, tmp_path / "m.json")
     assert [p.name for p in paths] == [f"m-val-{n}.png" for n in ("best", "median", "worst")]
     assert all(p.stat().st_size > 3_000 for p in paths)
+    assert [p.style for p in asked] == [None] * 3  # the meshes have no style text
 
 
 def test_picks_are_best_median_and_worst():
@@ -306,7 +390,7 @@ def test_the_command_says_which_distance_of_sets_it_is(mesh_data, pointnet, tmp_
     names = ("p_fid", "p_is") if given else ("fd_d2", "is_d2")
     other = ("fd_d2", "is_d2") if given else ("p_fid", "p_is")
     rows = figures["splits"]["val"]["rows"]
-    assert list(rows) == ["sentence", "nearest caption", "mean shape", "truth"]
+    assert list(rows) == ["sentence", "nearest caption, sentence", "mean shape", "truth"]
     for row in rows.values():
         assert not set(other) & set(row)
         for name in names:
