@@ -160,7 +160,8 @@ def full_tables(
                 ]
                 lines += [*_table(head, body), ""]
         for name, row in changes.get(result.split, {}).items():
-            lines += [f"Changing the {name} ({next(iter(row.values())).count} shapes):", ""]
+            what = "Asking for no ornament" if name == "plain" else f"Changing the {name}"
+            lines += [f"{what} ({next(iter(row.values())).count} shapes):", ""]
             lines += [*_table(list(row), [[_interval(e) for e in row.values()]]), ""]
     sets = f"value +- 1.96 standard deviations of {SET_RESAMPLES} resamples"
     words = f"In brackets: 95 % bootstrap intervals over shapes; of figures of the set, {sets}."
@@ -223,6 +224,13 @@ def response_lines(changes: Responses) -> str:
             f"Blending two styles 0 -> 1 is monotone in colour for "
             f"{row['color_monotone'].value:.0%} of the shapes, in relief for "
             f"{row['relief_monotone'].value:.0%}."
+        )
+    row = changes.get("plain")
+    if row:
+        lines.append(
+            f"Asked for no ornament: IoU {row['plain_iou'].value:.3f} with the plain shape (true "
+            f"ornamented shapes {row['ornamented_iou'].value:.3f}), the ornament band as bare in "
+            f"{row['plain_band'].value:.0%} of its voxels ({row['ornamented_band'].value:.0%})."
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""What changing words changes: one word, the style text alone, and a blend of two styles."""
+"""What changing words changes: one word, the style text, a blend of two styles, no ornament."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from scipy.special import expit
 from otuken_jax import metrics
 from otuken_jax.conventions import grid_points
 from otuken_jax.data.motifs.captions import captions, described, object_words, style_text
-from otuken_jax.data.motifs.recipes import STYLES, Recipe
+from otuken_jax.data.motifs.recipes import HOSTS, PLAIN_COLORS, STYLES, Recipe
 from otuken_jax.evaluation.examples import ALL_WORDS, Volume, Words, predict_prompts
 from otuken_jax.evaluation.library import Band, EveryHost, Library, StyleCandidates, on_host
 from otuken_jax.generation import Generator, Prompt
@@ -76,6 +76,14 @@ DEFINITIONS = {
     "absolute sRGB error at the true surface of A against the colours of style S",
     "relief_monotone": "the same of e(S), the mean absolute difference of soft occupancy from that "
     "of style S over the bands of both; shapes whose two styles differ in relief alone",
+    "plain_iou": "IoU with the true plain shape of what is made for the same recipe without motif "
+    "and style, in the words of plain training shapes (caption of kind host, style text)",
+    "plain_band": "share of the voxels of the ornament band whose occupancy is the true plain "
+    "shape's: empty where the ornament would be raised, filled where it would be cut; errors of "
+    "the object's surface count too, and an empty field is as bare as can be",
+    "ornamented_iou": "plain_iou of the true shape with its ornament, which a perfect model would "
+    "reach if it made that all the same",
+    "ornamented_band": "plain_band of the same",
 }
 
 
@@ -126,6 +134,14 @@ def other_style(library: Library, recipe: Recipe) -> Recipe:
     return _next(library, recipe, recipe.style, variants)
 
 
+def without_ornament(recipe: Recipe) -> Recipe:
+    """The plain object, in a colour of its material."""
+    colors = PLAIN_COLORS[HOSTS[recipe.host].material]
+    return Recipe(
+        recipe.host, None, None, recipe.palette % len(colors), recipe.form, recipe.jitter_seed
+    )
+
+
 OTHERS: dict[str, Callable[[Library, Recipe], Recipe]] = {
     "motif": other_motif,
     "host": other_host,
@@ -169,10 +185,12 @@ def respond(
     full: bool = True,
     heldout: bool = False,
 ) -> dict[str, dict[str, Estimate]]:
-    """Figures of every change, of the style exchange and of the blend; see `DEFINITIONS`.
+    """Figures of every change, of the style exchange, the blend and the plain object.
 
-    `full`: changes in every kind of words, and the blend; otherwise changes of text and style text
-    alone. `heldout` takes the phrasings of the split `heldout_phrasing`.
+    See `DEFINITIONS`.
+
+    `full`: changes in every kind of words, and the blend; otherwise of text and style text alone.
+    `heldout` takes the phrasings of the split `heldout_phrasing`.
     """
     judges = [Judge.of(library, recipe, resolution) for recipe in recipes]
     judges = [judge for judge in judges if judge.band.region.any()]  # not in colour alone
@@ -180,6 +198,7 @@ def respond(
     for words in ALL_WORDS if full else [TOLD]:
         rows |= _swaps(generator, judges, words, heldout)
     rows |= _exchanges(generator, judges, full, heldout)
+    rows["plain"] = _plain(generator, judges, heldout)
     return {
         name: {
             key: metrics.bootstrap_mean([row[key] for row in figures], seed) for key in figures[0]
@@ -239,6 +258,15 @@ def _exchanges(
     return rows
 
 
+def _plain(
+    generator: Generator, judges: Sequence["Judge"], heldout: bool
+) -> list[dict[str, float]]:
+    """Whether the object is left bare where no ornament is asked for."""
+    recipes = [without_ornament(judge.recipe) for judge in judges]
+    made = predict_prompts(generator, [prompt_of(r, heldout=heldout) for r in recipes])
+    return [judge.plain(*parts) for judge, *parts in zip(judges, recipes, made, strict=True)]
+
+
 @dataclass(frozen=True)
 class Judge:
     """What the shapes made for one recipe and for its changes are compared with."""
@@ -270,6 +298,12 @@ class Judge:
         band = self.band if same else self.library.band(recipe, self.resolution)
         return self.library.motifs[band.nearest_motif(made.occupancy)]
 
+    def truth(self, recipe: Recipe) -> Bool[np.ndarray, "r r r"]:
+        """Occupancy of a recipe's true shape."""
+        points = grid_points(self.resolution)
+        occupancy = self.library.occupancy_at(recipe, points.reshape(-1, 3))
+        return occupancy.reshape(points.shape[:-1])
+
     def response(self, name: str, change: Change, made: Volume, now: Volume) -> dict[str, float]:
         """How a change of one word shows; NaN where the library has nothing to change to."""
         after = change.after
@@ -285,11 +319,9 @@ class Judge:
             follows = (
                 styles.is_palette_right(now) if name == "color" else styles.is_style_right(now)
             )
-        cells = grid_points(self.resolution).reshape(-1, 3)
-        truths = [self.library.occupancy_at(r, cells) for r in (change.before, after)]
         region = self.styles.region if name == "style" else self.band.region
         inside, outside = changes_in(made.occupancy, now.occupancy, region)
-        true = changes_in(*(t.reshape(region.shape) for t in truths), region)
+        true = changes_in(self.truth(change.before), self.truth(after), region)
         points = self.styles.points
         colors = np.abs(made.colors_at(points) - now.colors_at(points)).mean()
         keeps = (host == change.before.host, motif == change.before.motif)
@@ -337,6 +369,15 @@ class Judge:
             "color_monotone": float(is_monotone(np.array(color))),
             "relief_monotone": float("nan") if same else float(is_monotone(np.array(relief))),
         }
+
+    def plain(self, recipe: Recipe, made: Volume) -> dict[str, float]:
+        """How near a shape made for the plain recipe is to it, beside the ornamented truth."""
+        plain, region = self.truth(recipe), self.band.region
+        figures = {}
+        for name, shape in (("plain", made.occupancy), ("ornamented", self.truth(self.recipe))):
+            figures[f"{name}_iou"] = metrics.iou(shape, plain)
+            figures[f"{name}_band"] = float((shape[region] == plain[region]).mean())
+        return figures
 
 
 def changes_in(

@@ -1,6 +1,7 @@
 """What changing words changes, for a model that obeys and for one that does not listen."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from otuken_jax.data.motifs.recipes import (
 )
 from otuken_jax.data.motifs.shapes import build_fields
 from otuken_jax.data.motifs.table import allowed
+from otuken_jax.evaluation import responses
 from otuken_jax.evaluation.baselines import spread_colors
 from otuken_jax.evaluation.examples import ALL_WORDS, Volume
 from otuken_jax.evaluation.library import Library
@@ -28,7 +30,9 @@ from otuken_jax.evaluation.responses import (
     changes_in,
     is_monotone,
     prompt_of,
+    without_ornament,
 )
+from otuken_jax.generation import Generator, Prompt
 
 R = 24
 LIBRARY = Library(("vazo", "kase"), ("lale", "yildiz8", "hilal"), ("iznik", "gokturk"), 16)
@@ -154,6 +158,39 @@ def test_exchanging_the_style_text(judge, before):
     assert ignored["palette_true"] == ignored["style_true"] == 1.0
     assert ignored["palette_after"] == ignored["style_after"] == 0.0
     assert ignored["palette_old"] == ignored["host_after"] == 1.0
+
+
+@pytest.mark.parametrize("style", LIBRARY.styles)  # raised, engraved
+def test_asking_for_no_ornament(monkeypatch, style):
+    recipe = dataclasses.replace(RECIPE, style=style, palette=1, layout="medallion")
+    plain = without_ornament(recipe)
+    assert (plain.host, plain.form, plain.jitter_seed) == ("vazo", (1, 1, 1), 3)
+    shapes = {prompt_of(r): truth(r) for r in (recipe, plain)}
+
+    def figures(answer: Callable[[Prompt], Volume]) -> dict[str, float]:
+        answers = lambda _, prompts, mix=0.0: [answer(p) for p in prompts]  # noqa: E731
+        monkeypatch.setattr(responses, "predict_prompts", answers)
+        row = responses.respond(object.__new__(Generator), LIBRARY, [recipe], R, 0, full=False)[
+            "plain"
+        ]
+        return {name: estimate.value for name, estimate in row.items()}
+
+    obeyed = figures(lambda prompt: shapes.get(prompt, shapes[prompt_of(recipe)]))
+    assert obeyed["plain_iou"] == obeyed["plain_band"] == 1.0
+    ignored = figures(lambda _: shapes[prompt_of(recipe)])
+    assert 0.8 < ignored["plain_iou"] == obeyed["ornamented_iou"] < 1.0
+    assert 0.1 < ignored["plain_band"] == obeyed["ornamented_band"] < 0.9
+
+
+def test_no_ornament_is_asked_for_in_the_words_of_plain_shapes():
+    for host in HOSTS:
+        recipe = dataclasses.replace(RECIPE, host=host, palette=4, technique="relief")
+        plain = without_ornament(recipe)
+        prompt = prompt_of(plain)
+        assert (prompt.text, prompt.style) == (captions(plain)["host"], style_text(plain))
+        said = parse_caption(prompt.style)
+        assert set(said) == {"motif", "style", "ground"}
+        assert said["motif"] is said["style"] is None
 
 
 def test_blending(judge, before):
