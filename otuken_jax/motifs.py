@@ -87,7 +87,7 @@ def print_library() -> None:
                 print(f"  {name:<14} {motif.name:<24} {motif.english}")
     print("Objeler / Hosts")
     for name, host in HOSTS.items():
-        print(f"  {name:<14} {host.name}")
+        print(f"  {name:<14} {host.name:<24} {host.english}")
     print("Üsluplar / Styles")
     for name, style in STYLES.items():
         print(f"  {name:<14} {style.name:<24} {style.english}")
