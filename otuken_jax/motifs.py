@@ -12,13 +12,18 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from otuken_jax.errors import Parser, UserError, run_command
 
+if TYPE_CHECKING:
+    from otuken_jax.data.motifs.recipes import Recipe
+
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
+MOST = 1_000_000  # shapes: more would take days
 CHOICE, MORE = 100, 6  # shapes that a caption may be of; so many the next one cannot be of
 SAMPLE = """## Rastgele şekiller / Random shapes
 
@@ -33,6 +38,7 @@ that training reads, `data.other_form` is this one's share, and the noun alone t
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m otuken_jax.motifs", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    resolution, seed = _within(SMALLEST, LARGEST), _within(0, 2**32 - 1)
     commands.add_parser("list", help="names of all motifs, hosts and styles")
 
     render = commands.add_parser(
@@ -43,21 +49,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--host", help="put it on this object")
     add("--style", help="in this style (default: the first that puts the motif on the host)")
     add("--technique", help="relief, engraving, color or pierced (default: the style's own)")
-    add("--layout", default="row", help="row, border, allover or medallion (default row)")
-    add("--palette", type=int, default=0, help="number of the style's palette (default 0)")
-    add("--resolution", type=int, default=96, help="of the shape (default 96)")
+    add("--layout", help="row, border, allover or medallion (default row)")
+    add("--palette", type=int, help="number of the style's palette (default 0)")
+    add("--resolution", type=resolution, help="of the shape (default 96)")
     add("--out", help="PNG file (default: NAME.png)")
 
     build = commands.add_parser("build", help="a data set for training")
     add = build.add_argument
-    add("--count", type=int, required=True, help="training shapes; a 20th of it more each in val "
-        "and heldout_pairs, a 40th in heldout_phrasing and, of all styles, "
+    add("--count", type=_within(1, MOST), required=True, help="training shapes; a 20th "
+        "of it more each in val and heldout_pairs, a 40th in heldout_phrasing and, of all styles, "
         "heldout_styles")  # fmt: skip
-    add("--resolution", type=int, default=64, help="of the stored fields (default 64)")
-    add("--seed", type=int, default=0)
+    add("--resolution", type=resolution, default=64, help="of the stored fields (default 64)")
+    add("--seed", type=seed, default=0)
     add("--out", required=True, help="folder; the same command goes on where it was stopped")
-    add("--workers", type=int, help="processes (default: one per CPU; 0: none)")
-    add("--meshes", help="also write every shape as glb, obj, stl or ply")
+    add("--workers", type=_within(0, 1024), help="processes (default: one per CPU; 0: none)")
+    add("--meshes", help="also write every shape as glb, obj, stl, ply or 3mf")
     for kind in ("hosts", "motifs", "styles"):
         add(f"--{kind}", default="", help=f"names of `list`, with commas (default: all {kind})")
     add("--free", action="store_true", help="combine them freely, not only as the table has them")
@@ -67,10 +73,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     captions = commands.add_parser("captions", help="captions of random shapes, by kind")
     add = captions.add_argument
-    add("--count", type=int, default=300)
-    add("--seed", type=int, default=0)
+    add("--count", type=_within(1, MOST), default=300)
+    add("--seed", type=seed, default=0)
     add("--out", help="Markdown file (default: printed)")
     return parser.parse_args(argv)
+
+
+def _within(least: int, most: int) -> Callable[[str], int]:
+    """The type of an option: whole numbers from `least` to `most`."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"give {least} to {most}, not {value}")
+        return value
+
+    return integer
 
 
 def print_library() -> None:
@@ -94,54 +112,67 @@ def print_library() -> None:
 
 
 def render(arguments: argparse.Namespace) -> Path:
-    """Draws a motif or a plain host; UserError for a name that the library lacks."""
-    from otuken_jax.data.motifs.fields import MOTIFS
-    from otuken_jax.data.motifs.hosts import HOSTS
+    """Draws a motif or a plain host.
+
+    Raises:
+        UserError: a name that the library lacks, options that do not apply, or no such file.
+    """
     from otuken_jax.data.motifs.shapes import solid_mesh
-    from otuken_jax.data.motifs.sheets import flat_picture, plain_recipe, recipe_of
+    from otuken_jax.data.motifs.sheets import flat_picture
     from otuken_jax.geometry.render import render_mesh, save_png
 
-    name, host = arguments.name, arguments.host
-    chosen = (arguments.style, arguments.technique, arguments.layout, arguments.palette)
-    applied = chosen != (None, None, "row", 0)
+    recipe = _recipe(arguments)
+    out = Path(arguments.out or f"{arguments.name}.png")
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: pictures are PNG files; give a name that ends in .png")
+    if recipe is None:
+        save_png(flat_picture(arguments.name, 512), out)
+    else:
+        resolution = arguments.resolution or 96
+        save_png(render_mesh(solid_mesh(recipe, resolution, min(32, resolution))), out)
+    return out
+
+
+def _recipe(arguments: argparse.Namespace) -> "Recipe | None":
+    """The shape to draw; None for a motif by itself."""
+    from otuken_jax.data.motifs.fields import MOTIFS
+    from otuken_jax.data.motifs.hosts import HOSTS
+    from otuken_jax.data.motifs.sheets import plain_recipe, recipe_of
+    from otuken_jax.data.motifs.styles import STYLES
+
+    name, host, style = arguments.name, arguments.host, arguments.style
+    chosen = {k: getattr(arguments, k) for k in ("style", "technique", "layout", "palette")}
+    chosen = {k: value for k, value in chosen.items() if value is not None}
     if name in HOSTS:
-        if host or applied:
+        if host or chosen:
             raise UserError(
                 f"{name} is an object; to put a motif on it: render MOTIF --host {name}"
             )
-        recipe = plain_recipe(name)
-    elif name not in MOTIFS:
-        raise UserError(f"no motif or object {name!r}; `list` shows all")
-    elif host is not None:
-        recipe = recipe_of(
-            name,
-            host,
-            arguments.style,
-            palette=arguments.palette,
-            technique=arguments.technique,
-            layout=arguments.layout,
-        )
-    elif applied:
+        return plain_recipe(name)
+    _check_name("motif or object", name, [*MOTIFS, *HOSTS])
+    if host is not None:
+        _check_name("host", host, HOSTS)
+        if style is not None:
+            _check_name("style", style, STYLES)
+        return recipe_of(name, host, **chosen)
+    if chosen or arguments.resolution:
         raise UserError(
-            "style, technique, layout and palette are of a motif on an object; add --host"
+            "style, technique, layout, palette and resolution are of a motif on an object; "
+            "add --host"
         )
-    out = Path(arguments.out or f"{name}.png")
-    if name in MOTIFS and host is None:
-        save_png(flat_picture(name, 512), out)
-        return out
-    _check_resolution(arguments.resolution)
-    mesh = solid_mesh(recipe, arguments.resolution, min(32, arguments.resolution))
-    save_png(render_mesh(mesh), out)
-    return out
+    return None
 
 
 def build(arguments: argparse.Namespace) -> None:
     """Builds a data set of the library."""
     from otuken_jax.data.build import build_motif_dataset
+    from otuken_jax.data.motifs.recipes import HOSTS, MOTIFS, STYLES
 
-    _check_resolution(arguments.resolution)
-    if arguments.count < 1:
-        raise UserError(f"--count is {arguments.count}; give at least 1")
+    names = {}
+    for kind, registry in (("host", HOSTS), ("motif", MOTIFS), ("style", STYLES)):
+        names[f"{kind}s"] = getattr(arguments, f"{kind}s").replace(",", " ").split()
+        for name in names[f"{kind}s"]:
+            _check_name(kind, name, registry)
     others = -(-arguments.count // 20)
     manifest = build_motif_dataset(
         arguments.out,
@@ -156,7 +187,7 @@ def build(arguments: argparse.Namespace) -> None:
         num_heldout_phrasing=-(-others // 2),
         num_workers=arguments.workers,
         meshes=arguments.meshes,
-        **{k: _names(getattr(arguments, k)) for k in ("hosts", "motifs", "styles")},
+        **names,
         free=arguments.free,
     )
     for name, split in manifest["splits"].items():
@@ -164,8 +195,12 @@ def build(arguments: argparse.Namespace) -> None:
         print(f"{name}: {split['count']} shapes, {size / 1e6:.1f} MB")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.replace(",", " ").split())
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        from otuken_jax.config import did_you_mean  # 0.5 s
+
+        hint = did_you_mean(name, list(known)) or "; `list` shows all"
+        raise UserError(f"no {kind} {name!r}{hint}")
 
 
 def captions_page(count: int, seed: int) -> str:
@@ -217,11 +252,6 @@ def captions_page(count: int, seed: int) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _check_resolution(resolution: int) -> None:
-    if not SMALLEST <= resolution <= LARGEST:
-        raise UserError(f"--resolution is {resolution}; give {SMALLEST} to {LARGEST}")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if arguments.command == "list":
@@ -231,8 +261,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif arguments.command == "build":
         build(arguments)
     elif arguments.command == "captions":
-        if arguments.count < 1:
-            raise UserError(f"--count is {arguments.count}; give at least 1")
+        if arguments.out and Path(arguments.out).is_dir():
+            raise UserError(f"{arguments.out} is a folder; give the name of a file")
         page = captions_page(arguments.count, arguments.seed)
         if arguments.out:
             from otuken_jax.geometry.mesh_io import write_atomic

@@ -265,7 +265,8 @@ def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
             kept = {path.name for path in directory.glob("*.arrayrecord")}
         write_atomic(plan, text.encode())
     except OSError as error:
-        raise UserError(f"cannot make the folder {directory}: {error.strerror}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot make the folder {directory}: {reason}; choose another") from error
     return kept
 
 
@@ -283,7 +284,7 @@ def library_version() -> str:
 
 def _find(directory: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """The manifest of a complete data set with these arguments, or None if there is none."""
-    if not (directory / MANIFEST).is_file():
+    if not os.path.isfile(directory / MANIFEST):  # False too for a name that no folder can have
         return None
     manifest = read_manifest(directory)
     held = manifest["arguments"]
