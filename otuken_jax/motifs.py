@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SMALLEST, LARGEST = 16, 256  # resolutions that make sense
 MOST = 1_000_000  # shapes: more would take days
+# The other splits of a data set have one shape for so many of training.
+OTHER_SPLITS = {"val": 20, "heldout_pairs": 20, "heldout_styles": 40, "heldout_phrasing": 40}
 CHOICE, MORE = 100, 6  # shapes that a caption may be of; so many the next one cannot be of
 SAMPLE = """## Rastgele şekiller / Random shapes
 
@@ -56,9 +58,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     build = commands.add_parser("build", help="a data set for training")
     add = build.add_argument
-    add("--count", type=_within(1, MOST), required=True, help="training shapes; a 20th "
-        "of it more each in val and heldout_pairs, a 40th in heldout_phrasing and, of all styles, "
-        "heldout_styles")  # fmt: skip
+    add("--count", type=_within(1, MOST), required=True, help="training shapes")
+    for split, part in OTHER_SPLITS.items():
+        unless = ", none with --styles" if split == "heldout_styles" else ""
+        add(
+            f"--num-{split.replace('_', '-')}",
+            type=_within(0, MOST),
+            help=f"shapes in {split} (default: a {part}th of --count{unless})",
+        )
     add("--resolution", type=resolution, default=64, help="of the stored fields (default 64)")
     add("--seed", type=seed, default=0)
     add("--out", required=True, help="folder; the same command goes on where it was stopped")
@@ -173,7 +180,11 @@ def build(arguments: argparse.Namespace) -> None:
         names[f"{kind}s"] = getattr(arguments, f"{kind}s").replace(",", " ").split()
         for name in names[f"{kind}s"]:
             _check_name(kind, name, registry)
-    others = -(-arguments.count // 20)
+    sizes = {split: -(-arguments.count // part) for split, part in OTHER_SPLITS.items()}
+    if arguments.styles:  # chosen to be shown
+        sizes["heldout_styles"] = 0
+    asked = {split: getattr(arguments, f"num_{split}") for split in sizes}
+    sizes |= {split: size for split, size in asked.items() if size is not None}
     manifest = build_motif_dataset(
         arguments.out,
         num_shapes=arguments.count,
@@ -181,10 +192,10 @@ def build(arguments: argparse.Namespace) -> None:
         num_points=2048,
         seed=arguments.seed,
         coarsest=min(32, arguments.resolution),
-        num_val=others,
-        num_heldout=others,
-        num_heldout_styles=0 if arguments.styles else -(-others // 2),
-        num_heldout_phrasing=-(-others // 2),
+        num_val=sizes["val"],
+        num_heldout=sizes["heldout_pairs"],
+        num_heldout_styles=sizes["heldout_styles"],
+        num_heldout_phrasing=sizes["heldout_phrasing"],
         num_workers=arguments.workers,
         meshes=arguments.meshes,
         **names,

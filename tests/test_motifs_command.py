@@ -19,8 +19,9 @@ from otuken_jax.data.motifs.fields import MOTIFS
 from otuken_jax.data.motifs.hosts import HOSTS
 from otuken_jax.data.motifs.phrases import ASCII, CAPTIONS, STYLE_TEXT, TECHNIQUES
 from otuken_jax.data.motifs.styles import STYLES
+from otuken_jax.data.records import read_manifest
 from otuken_jax.data.text import FOLDING
-from otuken_jax.errors import run_command
+from otuken_jax.errors import UserError, run_command
 from otuken_jax.geometry.mesh_io import FORMATS
 
 DOCS = Path(__file__).parents[1] / "docs" / "motifs"
@@ -56,6 +57,31 @@ def test_build_writes_a_data_set(tmp_path, capsys):
     motifs.main(f"{build} {tmp_path}".split())
     assert "train: 8 shapes" in capsys.readouterr().out
     assert (tmp_path / "train.arrayrecord").stat().st_size > 0
+
+
+def test_a_selection_too_small_for_a_split_can_leave_it_out(tmp_path):
+    out = tmp_path / "data"
+    few = f"build --count 4 --resolution 16 --workers 0 --motifs goz --out {out}".split()
+    advice = "heldout_pairs, heldout_styles: .* set the number of shapes there to 0"
+    with pytest.raises(UserError, match=advice):
+        motifs.main([*few, "--hosts", "nazarboncuk"])
+    with pytest.raises(UserError, match="left for heldout_styles: "):
+        motifs.main(few)
+    with pytest.raises(
+        UserError, match=r"left for train, .*: choose more hosts, motifs or styles$"
+    ):
+        motifs.main([*few, "--motifs", "lale", "--hosts", "vazo"])
+    assert not out.exists()
+    none = ["--num-heldout-pairs", "0", "--num-heldout-styles", "0"]
+    motifs.main([*few, "--hosts", "nazarboncuk", *none])
+    splits = read_manifest(out)["splits"]
+    assert {name: split["count"] for name, split in splits.items()} == {
+        "train": 4,
+        "val": 1,
+        "heldout_pairs": 0,
+        "heldout_styles": 0,
+        "heldout_phrasing": 1,
+    }
 
 
 def test_help_names_every_mesh_format(capsys):
@@ -110,6 +136,7 @@ MISTAKES = {
     "build --count 0 --out x": "--count: give 1 to 1000000, not 0",
     "build --count 99999999999999999999 --out x": "--count: give 1 to 1000000, not 9999",
     "build --count 2.5 --out x": "--count: invalid integer value: '2.5'",
+    "build --count 2 --num-val -1 --out x": "--num-val: give 0 to",
     "build --count 2 --resolution 8 --out x": "--resolution: give 16 to 256, not 8",
     "build --count 2 --resolution -5 --out x": "--resolution: give 16 to 256, not -5",
     "build --count 2 --resolution 100000 --out x": "--resolution: give 16 to 256, not 100000",

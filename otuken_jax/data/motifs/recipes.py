@@ -182,6 +182,13 @@ def sample_recipes(
     num_plain = round(PLAIN_FRACTION * num_shapes)
     plain = [(host, None) for host in dict.fromkeys(host for host, _ in known + held)]
     in_unseen = [p for p in known if unseen and (free or set(styles_of(*p)) & set(unseen))]
+    _check_splits(
+        train=(known, num_shapes),
+        val=(known, num_val),
+        heldout_pairs=(held, num_heldout_pairs),
+        heldout_styles=(in_unseen, num_heldout_styles),
+        heldout_phrasing=(known, num_heldout_phrasing),
+    )
     draw = partial(_draw, rng, styles=styles, free=free, val_forms=False, resolution=resolution)
     train = draw(known, count=num_shapes - num_plain)
     train += draw(plain, count=num_plain)
@@ -206,6 +213,16 @@ def _check(kind: str, names: Sequence[str] | None, registry: dict) -> list[str]:
     return names
 
 
+def _check_splits(**splits: tuple[Sequence[Pair], int]) -> None:
+    """A UserError if some splits are to have shapes, but no pairs to show."""
+    empty = [name for name, (pairs, size) in splits.items() if size and not pairs]
+    if empty:
+        remedy = "" if "train" in empty else ", or set the number of shapes there to 0"
+        raise UserError(
+            f"nothing is left for {', '.join(empty)}: choose more hosts, motifs or styles{remedy}"
+        )
+
+
 def _draw(
     rng: np.random.Generator,
     pairs: Sequence[tuple[str, str | None]],
@@ -218,10 +235,6 @@ def _draw(
     in_color: bool = True,
 ) -> list[Recipe]:
     """`count` recipes that go round the motifs and the styles, and with a motif round its hosts."""
-    if count and not pairs:
-        raise UserError(
-            "nothing is left for a split: choose more hosts, motifs or styles, or make it empty"
-        )
     forms_of = {
         host: [f for f in product(range(3), repeat=3) if is_val_form(host, f) == val_forms]
         for host in {host for host, _ in pairs}
