@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from otuken_jax.data import motifs as library
-from otuken_jax.data import records
 from otuken_jax.data.motifs.captions import captions, object_words, style_text
 from otuken_jax.data.motifs.phrases import CAPTIONS, STYLE_TEXT
 from otuken_jax.data.motifs.recipes import (
@@ -45,6 +43,13 @@ from otuken_jax.geometry.mesh_io import FORMATS, export, write_atomic
 
 SHARD = 512  # shapes of a file: what an interrupted build loses at most
 PLAN = ".building.json"  # the arguments of an unfinished build
+
+PACKAGE = Path(__file__).parents[1]
+# Where the bytes of records are decided, and those of meshes.
+SOURCES = ("conventions.py", "data/build.py", "data/motifs/*.py", "data/records.py", "data/text.py")
+MESH_SOURCES = tuple(
+    f"geometry/{name}.py" for name in ("marching_cubes", "mesh_formats", "mesh_io", "surface_mesh")
+)
 
 
 class _Task(NamedTuple):
@@ -156,7 +161,7 @@ def build_motif_dataset(
         "num_heldout_phrasing": num_heldout_phrasing,
         "heldout_styles": list(heldout_styles),
         "free": free,
-        "library": library_version(),
+        "library": library_version(meshes=bool(meshes)),
     }
     if meshes:
         arguments["meshes"] = meshes
@@ -270,16 +275,22 @@ def _begin(directory: Path, arguments: Mapping[str, Any]) -> set[str]:
     return kept
 
 
-def library_version() -> str:
-    """A hash of the source that makes shapes and words and stores them: the motif library's, this
-    file and the records'.
+def library_version(*, meshes: bool) -> str:
+    """A hash of the source that decides the bytes of a data set, with those of its meshes if asked.
+
+    It does not see the versions of NumPy, SciPy, scikit-image and zstandard, which decide too.
     """
     digest = hashlib.sha256()
-    sources = sorted(Path(library.__file__).parent.glob("*.py"))
-    for path in (*sources, Path(__file__), Path(records.__file__)):
-        if path.name != "sheets.py":  # pictures of the library
-            digest.update(path.read_bytes())
+    for path in sources(meshes=meshes):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def sources(*, meshes: bool) -> list[Path]:
+    """The files whose source decides the bytes of a data set."""
+    patterns = SOURCES + (MESH_SOURCES if meshes else ())
+    paths = (path for pattern in patterns for path in sorted(PACKAGE.glob(pattern)))
+    return [path for path in paths if path.name != "sheets.py"]  # pictures of the library
 
 
 def _find(directory: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:

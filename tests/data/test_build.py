@@ -1,7 +1,9 @@
 """The procedural data set on disk: complete or absent, the same however it is made."""
 
 import hashlib
-from pathlib import Path
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,23 +122,53 @@ def test_another_data_set_is_not_overwritten(directory, change):
 
 
 def test_a_changed_library_is_noticed(directory, monkeypatch):
-    monkeypatch.setattr(build, "library_version", lambda: "other")
+    monkeypatch.setattr(build, "library_version", lambda meshes: "other")
     with pytest.raises(UserError, match="library"):
         build.build_motif_dataset(directory, **ARGUMENTS, num_workers=0)
 
 
-def test_only_what_makes_shapes_and_words_is_the_version(tmp_path, monkeypatch):
-    for path in Path(build.library.__file__).parent.glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    version = build.library_version()
-    monkeypatch.setattr(build.library, "__file__", str(tmp_path / "__init__.py"))
-    assert build.library_version() == version
-    versions = {}
-    for name in ("sheets.py", "phrases.py", "shapes.py"):
-        (tmp_path / name).write_text("")
-        versions[name] = build.library_version()
-    assert versions["sheets.py"] == version
-    assert len({version, *versions.values()}) == 3
+def test_the_version_changes_with_what_decides_the_bytes(tmp_path, monkeypatch):
+    package = tmp_path / "otuken_jax"
+    shutil.copytree(build.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def versions():
+        return build.library_version(meshes=False), build.library_version(meshes=True)
+
+    before = versions()
+    assert len(set(before)) == 2
+    monkeypatch.setattr(build, "PACKAGE", package)
+    assert versions() == before
+    for name in ("data/motifs/sheets.py", "data/pipeline.py", "errors.py"):
+        (package / name).write_text("")
+        assert versions() == before, name
+    for name in ("geometry/marching_cubes.py", "geometry/mesh_formats.py"):
+        (package / name).write_text("")
+        after = versions()
+        assert after[0] == before[0], name
+        assert after[1] != before[1], name
+        before = after
+    for name in ("data/motifs/shapes.py", "data/text.py", "conventions.py", "data/build.py"):
+        (package / name).write_text("")
+        after = versions()
+        assert all(now != then for now, then in zip(after, before, strict=True)), name
+        before = after
+
+
+def test_the_version_knows_every_module_that_a_build_imports():
+    """One that decides no byte of a data set has to be named here."""
+    code = (
+        "import sys, otuken_jax.data.build; print(*(m for m in sys.modules if m[:6] == 'otuken'))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    paths = {
+        build.PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in loaded.stdout.split()
+    }
+    idle = {"errors.py", "geometry/mesh_cleaning.py", "geometry/point_files.py"}
+    idle = {build.PACKAGE / name for name in idle}
+    sources = {path for path in build.sources(meshes=True) if path.name != "__init__.py"}
+    assert {path for path in paths if path.is_file()} == sources | idle  # the rest are packages
 
 
 def test_an_interrupted_build_is_no_data_set_and_can_be_repeated(directory, tmp_path, monkeypatch):
