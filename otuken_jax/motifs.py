@@ -200,6 +200,7 @@ def build(arguments: argparse.Namespace) -> None:
         meshes=arguments.meshes,
         **names,
         free=arguments.free,
+        verify=True,
     )
     for name, split in manifest["splits"].items():
         size = sum(file["bytes"] for file in split["files"].values())

@@ -59,6 +59,18 @@ def test_build_writes_a_data_set(tmp_path, capsys):
     assert (tmp_path / "train.arrayrecord").stat().st_size > 0
 
 
+def test_build_reads_the_files_that_it_finds(tmp_path, capsys):
+    out = tmp_path / "data"
+    command = f"build --count 4 --resolution 16 --workers 0 --hosts vazo,surahi --out {out}".split()
+    motifs.main(command)
+    path = out / "train.arrayrecord"
+    sound = path.read_bytes()
+    path.write_bytes(bytes(64) + sound[64:])
+    os.utime(path, (0, 0))  # long before dataset.json
+    motifs.main(command)
+    assert path.read_bytes() == sound
+
+
 def test_a_selection_too_small_for_a_split_can_leave_it_out(tmp_path):
     out = tmp_path / "data"
     few = f"build --count 4 --resolution 16 --workers 0 --motifs goz --out {out}".split()

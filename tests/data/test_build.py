@@ -1,9 +1,11 @@
 """The procedural data set on disk: complete or absent, the same however it is made."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,18 +211,91 @@ def test_small_files_hold_the_same_records(directory, tmp_path, monkeypatch):
         assert split[i]["sdf"].tobytes() == whole[i]["sdf"].tobytes()
     meshes = {path: path.read_bytes() for path in (tmp_path / "meshes").iterdir()}
     assert len(meshes) == 6 + 3 + 2 + 1 + 2
-    next(iter(meshes)).unlink()
-    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2, meshes="stl")
+    (tmp_path / "meshes" / "train-00005.stl").unlink()
+    made = []
+    build_record = build.make_record
+    monkeypatch.setattr(build, "make_record", lambda task: made.append(task) or build_record(task))
+    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0, meshes="stl")
+    assert len(made) == 2  # of the second file
     assert {path: path.read_bytes() for path in (tmp_path / "meshes").iterdir()} == meshes
 
 
-def test_a_damaged_file_is_made_again(directory, tmp_path):
-    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
-    assert digests(tmp_path) == digests(directory)
-    path = tmp_path / "val.arrayrecord"
-    path.write_bytes(path.read_bytes()[:1000])
-    build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=0)
-    assert digests(tmp_path) == digests(directory)
+def damage(path):
+    data = bytearray(path.read_bytes())
+    for i in range(len(data) // 2, len(data) // 2 + 64):
+        data[i] ^= 255
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damage, "val.arrayrecord is damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "val.arrayrecord is damaged"),
+        (Path.unlink, "val.arrayrecord is lost"),
+    ],
+)
+def test_only_what_is_damaged_or_lost_is_made_again(
+    directory, tmp_path, monkeypatch, caplog, harm, message
+):
+    target = shutil.copytree(directory, tmp_path / "motifs")
+    harm(target / "val.arrayrecord")
+    made = []
+    build_record = build.make_record
+    monkeypatch.setattr(build, "make_record", lambda task: made.append(task) or build_record(task))
+    build.build_motif_dataset(target, **ARGUMENTS, num_workers=0, verify=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{target}: {message}; making that again"
+    ]
+    assert len(made) == 3
+    assert digests(target) == digests(directory)
+    build.build_motif_dataset(target, **ARGUMENTS, num_workers=0, verify=True)
+    assert len(made) == 3
+    assert len(caplog.records) == 1
+
+
+def test_an_interrupted_repair_goes_on(directory, tmp_path, monkeypatch):
+    target = shutil.copytree(directory, tmp_path / "motifs")
+    damage(target / "train.arrayrecord")
+    (target / "val.arrayrecord").unlink()
+    build_record, made = build.make_record, []
+
+    def failing(task):
+        made.append(task)
+        if len(made) == 8:  # train is written, val half done
+            raise KeyboardInterrupt
+        return build_record(task)
+
+    monkeypatch.setattr(build, "make_record", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build.build_motif_dataset(target, **ARGUMENTS, num_workers=0, verify=True)
+    with pytest.raises(UserError, match="no data set"):
+        records.read_manifest(target)
+    monkeypatch.setattr(build, "make_record", lambda task: made.append(task) or build_record(task))
+    build.build_motif_dataset(target, **ARGUMENTS, num_workers=0)
+    assert len(made) == 8 + 3
+    assert digests(target) == digests(directory)
+
+
+def test_unless_told_to_verify_only_files_newer_than_the_manifest_are_read(
+    directory, tmp_path, monkeypatch
+):
+    target = shutil.copytree(directory, tmp_path / "motifs")
+    times = {
+        path: 1_000_000_000 + 60 * (path.name == records.MANIFEST) for path in target.iterdir()
+    }
+    for path, time in times.items():
+        os.utime(path, (time, time))
+    read = []
+    monkeypatch.setattr(
+        build, "describe_file", lambda path: read.append(path.name) or records.describe_file(path)
+    )
+    build.build_motif_dataset(target, **ARGUMENTS, num_workers=0)
+    assert read == []
+    damage(target / "val.arrayrecord")
+    build.build_motif_dataset(target, **ARGUMENTS, num_workers=0)
+    assert read[0] == "val.arrayrecord"
+    assert digests(target) == digests(directory)
 
 
 def test_bad_arguments_write_nothing(tmp_path):
