@@ -1,6 +1,7 @@
 """Configuration files to the frozen dataclasses that the code takes."""
 
 import ast
+import contextlib
 import difflib
 import importlib.util
 import json
@@ -8,10 +9,12 @@ import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from configs import base
+from otuken_jax.config_checks import check_fits, check_ranges, check_type, value_of
 from otuken_jax.errors import UserError
 from otuken_jax.losses.field import LossWeights
 from otuken_jax.losses.surface import SurfaceWeights
@@ -21,14 +24,6 @@ from otuken_jax.models.point_e import PointEEncoderConfig
 from otuken_jax.training.optimizer import OptimizerConfig
 from otuken_jax.training.step import StepConfig
 
-# Something is divided by each of these.
-POSITIVE = (
-    "data.batch_size",
-    "train.eval_every",
-    "mesh.fsdp",
-    "checkpoint.save_every",
-    "log.every",
-)
 DTYPES = ("float32", "bfloat16")  # of the computation
 
 
@@ -82,8 +77,8 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
             run, or a value that does not fit its field.
     """
     path = find_config(name)
-    config = _run(path).lock()
-    known, given = field_names(base.get_config()), field_names(config)
+    config, defaults = _run(path).lock(), base.get_config()
+    known, given = field_names(defaults), field_names(config)
     for field in given:
         _check_field(field, known, path.name)
     for field in known:
@@ -95,7 +90,9 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
             raise UserError(f"cannot read {override!r}; write --config.group.field=value")
         field, text = match.groups()
         _check_field(field, known, "the command line")
-        _assign(config, field, text)
+        _assign(config, field, text, value_of(defaults, field))
+    for field in known:  # as the file has them
+        check_type(field, value_of(config, field), value_of(defaults, field))
     return config
 
 
@@ -129,17 +126,15 @@ def _check_field(field: str, known: Sequence[str], place: str) -> None:
         raise UserError(f"{place}: no field config.{field}{hint}")
 
 
-def _assign(config: ConfigDict, field: str, text: str) -> None:
-    """Sets a dotted field from its text; ConfigDict checks the type."""
+def _assign(config: ConfigDict, field: str, text: str, default: Any) -> None:
+    """Sets a dotted field from its text, if that is of the type of its default."""
+    value: Any = text
+    if not isinstance(default, str):  # what cannot be parsed stays a text, which does not fit
+        with contextlib.suppress(TypeError, ValueError, SyntaxError, RecursionError):
+            value = ast.literal_eval(text)
+    check_type(field, value, default)
     group, _, name = field.rpartition(".")
-    for part in group.split("."):
-        config = config[part]
-    old = config[name]
-    try:
-        config[name] = text if isinstance(old, str) else ast.literal_eval(text)
-    except (TypeError, ValueError, SyntaxError) as error:
-        kind = type(old).__name__
-        raise UserError(f"config.{field}={text} does not fit its field, a {kind}") from error
+    value_of(config, group)[name] = value
 
 
 def to_json(config: ConfigDict) -> str:
@@ -193,33 +188,9 @@ def model_config(config: ConfigDict) -> ModelConfig:
 
 def check_config(config: ConfigDict) -> None:
     """UserError for values of the right type with which no run can be trained."""
+    check_ranges(config)
     model_config(config)
-    for field in POSITIVE:
-        group, name = field.split(".")
-        if config[group][name] < 1:
-            raise UserError(f"config.{field}={config[group][name]}; give a number from 1")
-    stages = config.model.decoder.stage_resolutions
-    stages = stages[: stages.index(config.model.voxel_size) + 1]
-    epochs = tuple(config.train.stage_epochs)
-    if not all(isinstance(e, int) and e >= 0 for e in epochs) or not any(epochs):
-        raise UserError(
-            f"config.train.stage_epochs={epochs}; give whole numbers of epochs, one above zero"
-        )
-    if config.train.ornament_epochs < 0:
-        raise UserError(
-            f"config.train.ornament_epochs={config.train.ornament_epochs}; give a number from 0"
-        )
-    if not 0 <= config.optim.cooldown <= 1:
-        raise UserError(f"config.optim.cooldown={config.optim.cooldown}; give a share, 0 to 1")
-    if len(epochs) != len(stages):
-        fitting = (epochs + epochs[-1:] * len(stages))[: len(stages)]
-        plural = "s" if len(stages) > 1 else ""
-        raise UserError(
-            f"config.model.voxel_size={config.model.voxel_size} trains {len(stages)} stage{plural} "
-            f"({', '.join(map(str, stages))}) and config.train.stage_epochs={epochs} has "
-            f"{len(epochs)} numbers; set one for each, such as "
-            f"--config.train.stage_epochs='{fitting}'"
-        )
+    check_fits(config)
 
 
 def optimizer_config(config: ConfigDict) -> OptimizerConfig:

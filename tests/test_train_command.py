@@ -40,7 +40,7 @@ TINY = str(Path(__file__).parent / "configs" / "tiny.py")
         ),
         ("v32", ["--config.model.voxel_size=48"], "--config.train.stage_epochs='(30, 30)'"),
         (TINY, ["--config.train.stage_epochs=(0, 0)"], "config.train.stage_epochs=(0, 0); give"),
-        (TINY, ["--config.train.stage_epochs=(1, 'a')"], "one above zero"),
+        (TINY, ["--config.train.stage_epochs=(1, 'a')"], "its field, of type tuple of int"),
         (TINY, ["--config.train.ornament_epochs=-1"], "config.train.ornament_epochs=-1; give a"),
         (TINY, ["--config.optim.cooldown=1.5"], "config.optim.cooldown=1.5; give a share"),
         (TINY, ["--config.train.eval_every=0"], "config.train.eval_every=0; give a number from 1"),
