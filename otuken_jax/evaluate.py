@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from otuken_jax.errors import Parser, UserError, run_command
+from otuken_jax.errors import Parser, UserError, natural, run_command
 
 RESPONSES, QUICK_RESPONSES = 48, 16  # shapes whose words are changed
 SHOWN = "heldout_pairs"  # the split whose responses and hosts are printed, if it is measured
@@ -24,7 +24,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--limit", type=int, help="at most so many shapes of each split")
     add("--out", help="write the figures to this JSON file, tables and pictures beside it")
     add("--pointnet", help="converted PointNet++ weights: P-FID and P-IS, not their substitutes")
-    add("--seed", type=int, default=0, help="of sampled points and bootstrap (default 0)")
+    add("--seed", type=natural, default=0, help="of sampled points and bootstrap (default 0)")
     add("--quick", action="store_true", help="full captions alone, no blends, no pictures")
     return parser.parse_args(argv)
 

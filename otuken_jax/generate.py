@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from otuken_jax.errors import Parser, UserError, run_command
+from otuken_jax.errors import Parser, UserError, natural, run_command
 
 TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
 
@@ -40,7 +40,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     source.add_argument("--image", help="a picture of one object, plain background")
     add("--weights", default="weights", help="converted CLIP and Point-E (default weights)")
     add("--image-model", default="base40M", help="Point-E network for --image (default base40M)")
-    add("--seed", type=int, default=0, help="of the cloud for --image (default 0)")
+    add("--seed", type=natural, default=0, help="of the cloud for --image (default 0)")
     add("--out", required=True, help="folder for the meshes and pictures")
     add("--format", default="glb", help="of glb, obj, stl, ply, 3mf; commas between (default glb)")
     add(

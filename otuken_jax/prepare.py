@@ -32,6 +32,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.workers is not None and arguments.workers < 1:
         parser.error("--workers must be at least 1")
+    if not 0 < arguments.timeout < float("inf"):
+        parser.error(f"--timeout is {arguments.timeout}; give seconds above 0")
     return arguments
 
 
