@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otuken_jax.errors import Parser, UserError, natural, run_command
+from otuken_jax.json_files import read_json
 
 RESPONSES, QUICK_RESPONSES = 48, 16  # shapes whose words are changed
 SHOWN = "heldout_pairs"  # the split whose responses and hosts are printed, if it is measured
@@ -30,11 +31,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def data_of(checkpoint: Path) -> Path:
-    """The procedural data set of a run; UserError if it had none or its configuration is gone."""
+    """The procedural data set of a run.
+
+    Raises:
+        UserError: it had none, or its configuration is gone or damaged.
+    """
     path = checkpoint / "config.json"
     if not path.is_file():
         raise UserError(f"no config.json in {checkpoint}; give --data")
-    data = json.loads(path.read_text())["data"]
+    data = read_json(path, {"data": {"source": str, "directory": str}}, "give --data")["data"]
     if data["source"] != "motifs":
         raise UserError(f"the run in {checkpoint} learned from {data['source']}; give --data")
     return Path(data["directory"]) if data["directory"] else checkpoint / "data"

@@ -21,9 +21,11 @@ from jaxtyping import Float, Int8
 
 from otuken_jax.conventions import TRUNCATION_VOXELS, voxel_size
 from otuken_jax.errors import UserError
+from otuken_jax.json_files import read_json
 
 SCHEMA_VERSION = 1
 MANIFEST = "dataset.json"  # beside the record files of a data set
+MANIFEST_FORM = {"schema": int, "splits": {str: {"count": int, "files": dict}}}
 LEVELS = 127  # int8 steps on either side of zero
 
 VOLUMES = ("sdf", "host_sdf", "band", "u", "v")
@@ -188,17 +190,10 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
         UserError: there is none, it is damaged, or it is of a newer version.
     """
     path = Path(directory) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        schema, _ = manifest["schema"], manifest["splits"]
-    except OSError as error:
-        raise UserError(
-            f"no data set in {directory} ({error.strerror}: {MANIFEST}); build or prepare one"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); remove the folder and build again"
-        ) from error
+    if not path.is_file():
+        raise UserError(f"no data set in {directory} (no {MANIFEST}); build or prepare one")
+    manifest = read_json(path, MANIFEST_FORM, "remove the folder and build again")
+    schema = manifest["schema"]
     if schema > SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema version {schema}, this program reads up to {SCHEMA_VERSION}; "

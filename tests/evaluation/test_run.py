@@ -341,7 +341,7 @@ def test_the_data_of_a_run(tmp_path):
         data = {"data": {"source": source, "directory": directory}}
         (tmp_path / "config.json").write_text(json.dumps(data))
         assert evaluate.data_of(tmp_path) == found
-    (tmp_path / "config.json").write_text(json.dumps({"data": {"source": "meshes"}}))
+    (tmp_path / "config.json").write_text(json.dumps({"data": data["data"] | {"source": "meshes"}}))
     with pytest.raises(UserError, match="learned from meshes; give --data"):
         evaluate.data_of(tmp_path)
 
