@@ -62,6 +62,8 @@ FORMATS = {
     "3mf": Format(encode_3mf, default_size_mm=100.0),  # its unit is millimetres, always
 }
 
+SIZES_MM = (0.1, 1e5)  # what `export` makes a mesh: float32 and slicers take no more
+
 
 def export(
     mesh: SurfaceMesh,
@@ -74,19 +76,33 @@ def export(
     """Writes a mesh as one of `FORMATS`; the same arguments give the same bytes.
 
     Args:
-        size_mm: longest side of the bounding box; the mesh then stands centred on the ground.
+        size_mm: longest side of the bounding box, within `SIZES_MM`; the mesh then stands centred
+            on the ground.
         info: what to say in the file about how it was made, such as the prompt.
 
     Raises:
-        UserError: the format is unknown, or the file cannot be written.
+        UserError: the format is unknown, the size out of range, the mesh without an extent, or
+            the file cannot be written.
     """
     if format not in FORMATS:
         raise UserError(f"unknown mesh format {format!r}: choose from {', '.join(FORMATS)}")
     chosen = FORMATS[format]
-    size_mm = size_mm or chosen.default_size_mm
+    size_mm = chosen.default_size_mm if size_mm is None else size_mm
+    if size_mm is not None:
+        check_size(size_mm)
+    vertices = mesh.vertices.astype(np.float64)
+    if not (len(vertices) and 0 < np.ptp(vertices, axis=0).max() < np.inf):
+        raise UserError(f"cannot write {path}: the mesh has no finite extent; make another")
     if size_mm is not None:
         mesh = _resize(mesh, size_mm / chosen.unit_mm)
     write_atomic(path, chosen.encode(mesh, info or {}))
+
+
+def check_size(size_mm: float) -> None:
+    """UserError for a longest side out of `SIZES_MM`."""
+    low, high = SIZES_MM
+    if not low <= size_mm <= high:
+        raise UserError(f"a size of {size_mm} mm is out of range; give {low} to {high:.0f} mm")
 
 
 def _resize(mesh: SurfaceMesh, longest: float) -> SurfaceMesh:

@@ -20,7 +20,8 @@ def read_point_cloud(
     PLY (ascii or binary), OBJ and XYZ files, and NPY files of one [n, 3] array.
 
     Raises:
-        UserError: the file is missing, damaged or of another format, or a point is not finite.
+        UserError: the file is missing, damaged or of another format, or a point is not finite in
+            float32.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -33,7 +34,8 @@ def read_point_cloud(
     except OSError as error:
         raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     try:
-        points, colors = _parse_points(data, suffix)
+        with np.errstate(over="ignore"):  # an infinite point is refused below
+            points, colors = _parse_points(data, suffix)
     except Exception as error:  # parsers raise anything on damaged bytes
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"cannot read points from {path}: it is damaged ({reason})") from error
@@ -41,7 +43,9 @@ def read_point_cloud(
         raise UserError(f"{path} holds no points: export it again with its vertices")
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points)).any(axis=1).sum())
-        raise UserError(f"{path}: {bad} of {len(points)} points are NaN or infinite; remove them")
+        raise UserError(
+            f"{path}: {bad} of {len(points)} points are NaN, infinite or beyond 3e38; remove them"
+        )
     return points, colors
 
 
@@ -72,10 +76,15 @@ def normalize_points(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3
     """Centres the bounding box and scales its longest side to `CANONICAL_SIZE`.
 
     Raises:
-        UserError: all the points coincide.
+        UserError: all the points coincide, or lie so close or so far apart that numbers end.
     """
+    points = points.astype(np.float64)  # in float32 a wide cloud overflows, a narrow one vanishes
     low, high = points.min(axis=0), points.max(axis=0)
-    longest = (high - low).max()
-    if longest <= 0:
+    if (low == high).all():
         raise UserError("all points of the cloud coincide: it has no shape")
-    return ((points - (low + high) / 2) * (CANONICAL_SIZE / longest)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        longest = (high - low).max()
+        scale = CANONICAL_SIZE / longest
+    if not 0 < scale < np.inf:
+        raise UserError(f"the cloud is {longest:g} wide, which cannot be scaled; use another unit")
+    return ((points - (low + high) / 2) * scale).astype(np.float32)

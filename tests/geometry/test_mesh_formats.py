@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ import trimesh
 from known_shapes import painted_ball, volume
 
 from otuken_jax.errors import UserError
-from otuken_jax.geometry.mesh_io import FORMATS, SurfaceMesh, export
+from otuken_jax.geometry.mesh_io import FORMATS, SIZES_MM, SurfaceMesh, export
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,30 @@ def test_the_same_mesh_gives_the_same_bytes(painted, tmp_path, name, colored):
     export(copy, tmp_path / "b", name, size_mm=50.0, info={"prompt": "vazo"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 0.0, -5.0, float("nan"), float("inf")])
+def test_a_size_out_of_range_writes_nothing(painted, tmp_path, size):
+    with pytest.raises(UserError, match=r"out of range; give 0\.1 to 100000 mm"):
+        export(painted, tmp_path / "a.glb", "glb", size_mm=size)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", SIZES_MM)
+def test_the_smallest_and_the_largest_size_are_whole(painted, tmp_path, size):
+    export(painted, tmp_path / "a.glb", "glb", size_mm=size)
+    mesh = trimesh.load(tmp_path / "a.glb", force="mesh")
+    assert mesh.extents.max() == pytest.approx(size / 1000, rel=1e-5)
+    assert mesh.volume > 0
+
+
+@pytest.mark.parametrize("factor", [0.0, np.nan, np.inf])
+def test_a_mesh_without_an_extent_writes_nothing(painted, tmp_path, factor):
+    with np.errstate(invalid="ignore"):
+        vertices = painted.vertices * np.float32(factor)
+    with np.errstate(invalid="ignore"), pytest.raises(UserError, match="no finite extent"):
+        export(dataclasses.replace(painted, vertices=vertices), tmp_path / "a.stl", "stl")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_format_names_the_known(painted, tmp_path):

@@ -64,6 +64,7 @@ def test_our_own_ply_and_npy_are_read(tmp_path):
         ("a.ply", ply("binary_little_endian", colored_rows("<")[:-7], RGB), "damaged"),
         ("a.ply", ply("ascii", b"", count=0), "holds no points"),
         ("a.ply", ply("ascii", ROWS.replace(b"4.0", b"nan") + b"\n"), "1 of 3 points are NaN"),
+        ("a.xyz", b"0 0 1e300\n1 2 3\n", "1 of 2 points are NaN, infinite or beyond 3e38"),
         ("a.npy", b"\x93NUMPY", "damaged"),
         ("a.step", b"", r"ends in \.ply, \.obj"),
     ],
@@ -88,3 +89,16 @@ def test_normalized_points_are_centred_with_longest_side_1_8():
     np.testing.assert_allclose(points.max(axis=0) + points.min(axis=0), 0, atol=1e-6)
     with pytest.raises(UserError, match="coincide"):
         normalize_points(POINTS[[0, 0]])
+
+
+@pytest.mark.parametrize("unit", [1e-44, 1e-30, 1e30, 3e38])
+def test_a_cloud_of_any_width_keeps_its_shape(unit):
+    corners = np.array([[-1, -1, -1], [1, 1, 1], [-1, 1, 1]], np.float32)
+    points = normalize_points((corners * np.float64(unit)).astype(np.float32))
+    np.testing.assert_allclose(points, corners * 0.9, rtol=1e-6)
+
+
+def test_a_cloud_beyond_all_numbers_is_explained():
+    for width in (5e-324, 1.7e308):
+        with pytest.raises(UserError, match="cannot be scaled; use another unit"):
+            normalize_points(np.array([[-width] * 3, [width] * 3]))
