@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from otuken_jax.conventions import TRUNCATION_VOXELS, voxel_size
 from otuken_jax.data.text import TokenBatch, Tokenizer, load_tokenizer
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.geometry.voxelize import signed_distance_grid
 
 logger = logging.getLogger(__name__)
@@ -54,16 +56,28 @@ class BatchPreparer:
         }
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Raises UserError if a batch has neither `mesh` nor `field`."""
+        """The arrays of a batch.
+
+        Without `style_text` the prompt goes to both encoders. Where one of the style texts is None
+        or empty, that sample has no style: it is a plain object.
+
+        Raises:
+            UserError: a batch lacks `text`, or both `mesh` and `field`; its parts differ in length;
+                a prompt or a cloud is empty; or a number is not finite.
+        """
         if "text_ids" in batch:
             return dict(batch)
-        size = len(batch["text"])
+        size = _count(batch)
         sdf = self._distance(batch)
-        text = self._tokenize(batch["text"], self.text_length)
-        style = self._tokenize(batch.get("style_text") or batch["text"], self.style_length)
+        text, has_text = self._tokenize(batch["text"], self.text_length)
+        if not has_text.all():
+            raise UserError(f"text {has_text.argmin()} of a batch is empty; describe the object")
+        styles = batch.get("style_text")
+        styles = batch["text"] if styles is None else styles
+        style, has_style = self._tokenize(styles, self.style_length)
         points, has_points = self._points(batch.get("points"), size)
         blank = np.zeros_like(sdf)
-        yes, no = np.ones(size, bool), np.zeros(size, bool)
+        no = np.zeros(size, bool)
         return {
             "sdf": sdf,
             "host_sdf": blank,
@@ -79,25 +93,41 @@ class BatchPreparer:
             "text_mask": text.mask,
             "style_ids": style.ids,
             "style_mask": style.mask,
-            "has_text": yes,
+            "has_text": has_text,
             "has_points": has_points,
-            "has_style": yes,  # without `style_text` the prompt itself goes to both encoders
+            "has_style": has_style,
         }
 
-    def _tokenize(self, texts: Sequence[str], length: int) -> TokenBatch:
-        tokens = self.tokenizer.tokenize(list(texts), length)
-        if tokens.truncated and not self._warned:
+    def _tokenize(
+        self, texts: Sequence[str | None], length: int
+    ) -> tuple[TokenBatch, Bool[np.ndarray, " b"]]:
+        """Tokens of the texts, and which of them there are: None and empty ones stay blank."""
+        present = np.array(
+            [text is not None and self.tokenizer.prepare(text) != "" for text in texts]
+        )
+        given = [text for text, there in zip(texts, present, strict=True) if there]
+        ids = np.full((len(texts), length), self.tokenizer.pad_id, np.int32)
+        mask = np.zeros((len(texts), length), bool)
+        ids[present], mask[present], truncated = self.tokenizer.tokenize(given, length)
+        if truncated and not self._warned:
             self._warned = True
-            first = texts[tokens.truncated[0]]
+            first = given[truncated[0]]
             logger.warning("texts longer than %d tokens are cut: %s...", length, first[:40])
-        return tokens
+        return TokenBatch(ids, mask, truncated), present
 
     def _distance(self, batch: dict[str, Any]) -> np.ndarray:
         """Signed distance as stored in records: int8, 127 at TRUNCATION_VOXELS voxels."""
-        if "field" in batch:
+        if batch.get("field") is not None:
             sdf = np.asarray(batch["field"], np.float32)
-        elif "mesh" in batch:
-            sdf = signed_distance_grid(batch["mesh"], self.resolution)
+            if sdf.ndim != 4 or len(set(sdf.shape[1:])) != 1:
+                raise UserError(f"`field` has the shape {sdf.shape}; give [batch, r, r, r]")
+            _check_finite("field", sdf)
+        elif batch.get("mesh") is not None:
+            _check_finite("mesh", np.asarray(batch["mesh"].verts))
+            try:
+                sdf = signed_distance_grid(batch["mesh"], self.resolution)
+            except ValueError as error:
+                raise UserError(f"a mesh of a batch has no inside ({error})") from error
         else:
             raise UserError(
                 "a batch needs `mesh` (a Meshes) or `field` (signed distance) to learn from"
@@ -110,7 +140,38 @@ class BatchPreparer:
             return np.zeros((size, self.num_points, 3), np.float32), np.zeros(size, bool)
         index = np.arange(self.num_points)
         clouds = [np.asarray(p, np.float32) for p in points]
-        return np.stack([c[index % len(c)] for c in clouds]), np.ones(size, bool)
+        for i, cloud in enumerate(clouds):
+            if cloud.ndim != 2 or cloud.shape[1] != 3 or not cloud.size:
+                raise UserError(f"points {i} of a batch have the shape {cloud.shape}; give [n, 3]")
+        points = np.stack([cloud[index % len(cloud)] for cloud in clouds])
+        _check_finite("points", points)
+        return points, np.ones(size, bool)
+
+
+def _check_finite(name: str, values: Float[np.ndarray, "b ..."]) -> None:
+    """UserError with the number of the first sample that holds NaN or infinity."""
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise UserError(
+            f"{name} {finite.argmin()} of a batch holds NaN or infinity; mend it or leave it out"
+        )
+
+
+def _count(batch: dict[str, Any]) -> int:
+    """How many samples a user's batch has; UserError unless each of its parts has as many."""
+    counts = {}
+    for name in ("text", "style_text", "points", "mesh", "field"):
+        part = batch.get(name)
+        if part is not None:
+            counts[name] = len(part.num_verts if isinstance(part, Meshes) else part)
+    if not counts.get("text"):
+        raise UserError("a batch needs `text`, a list of prompts")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(
+            f"the parts of a batch differ in length ({told}); give one of each a sample"
+        )
+    return counts["text"]
 
 
 def pad_batch(batch: dict[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

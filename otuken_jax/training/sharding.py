@@ -31,9 +31,9 @@ def check_batch_size(mesh: Mesh, batch_size: int) -> None:
     """UserError unless the devices divide the batch."""
     if batch_size % mesh.size:
         lower = batch_size // mesh.size * mesh.size
+        fitting = " or ".join(str(n) for n in (lower, lower + mesh.size) if n)
         raise UserError(
-            f"data.batch_size={batch_size} is not divided by {mesh.size} devices; "
-            f"use {lower or mesh.size} or {lower + mesh.size}"
+            f"batch_size={batch_size} is not divided by {mesh.size} devices; use {fitting}"
         )
 
 
@@ -75,6 +75,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """This process's share of the batch to its devices, as global arrays."""
+    """This process's share of the batch to its devices, as global arrays.
+
+    Raises:
+        UserError: the devices do not divide the batch.
+    """
+    check_batch_size(mesh, jax.process_count() * len(next(iter(batch.values()))))
     sharding = batch_sharding(mesh)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
