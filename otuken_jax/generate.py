@@ -11,6 +11,8 @@ only through your own words: it was trained on English and nothing is translated
 """
 
 import argparse
+import dataclasses
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +23,13 @@ from jaxtyping import Float
 
 from otuken_jax.errors import Parser, UserError, natural, run_command
 
+# Options that mean nothing without another: which one, and what they are if they are not given.
+DEPENDENT = {
+    "mix": ("style2", 0.5),
+    "weights": ("image", "weights"),
+    "image_model": ("image", "base40M"),
+    "seed": ("image", 0),
+}
 TRANSLITERATION = str.maketrans("çğıöşüâîû", "cgiosuaiu")
 
 
@@ -32,15 +41,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--prompts", help="a UTF-8 file with one prompt a line")
     add("--style", help="style and motif; without it the text says that too")
     add("--style2", help="a second style, mixed with --style by --mix")
-    add("--mix", type=float, default=0.5, help="0: all --style, 1: all --style2 (default 0.5)")
+    add("--mix", type=float, help="0: all --style, 1: all --style2 (default 0.5)")
     add("--style-strength", type=float, default=1.0, help="of palette and stroke (default 1)")
     add("--ornament-strength", type=float, default=1.0, help="of the relief (default 1)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--points", help="a PLY point cloud that the shape should follow")
     source.add_argument("--image", help="a picture of one object, plain background")
-    add("--weights", default="weights", help="converted CLIP and Point-E (default weights)")
-    add("--image-model", default="base40M", help="Point-E network for --image (default base40M)")
-    add("--seed", type=natural, default=0, help="of the cloud for --image (default 0)")
+    add("--weights", help="converted CLIP and Point-E (default weights)")
+    add("--image-model", help="Point-E network for --image (default base40M)")
+    add("--seed", type=natural, help="of the cloud for --image (default 0)")
     add("--out", required=True, help="folder for the meshes and pictures")
     add("--format", default="glb", help="of glb, obj, stl, ply, 3mf; commas between (default glb)")
     add(
@@ -69,7 +78,7 @@ def file_stem(number: int, text: str) -> str:
     from otuken_jax.data.text import normalize
 
     words = re.findall(r"[a-z0-9]+", normalize(text).lower().translate(TRANSLITERATION))
-    return f"{number:02d}-" + "-".join(words)[:60].strip("-")
+    return f"{number:02d}-{'-'.join(words)[:60]}".rstrip("-")  # no words are left of an emoji
 
 
 def parse_formats(names: str) -> list[str]:
@@ -96,36 +105,68 @@ def parse_target(text: str | None) -> int | float | None:
     raise UserError(f"--decimate is {text!r}; give a number of faces from 4, or a share like 0.25")
 
 
-def check_numbers(arguments: argparse.Namespace) -> None:
-    """UserError for the first option that is out of its range."""
-    if not 0 <= arguments.mix <= 1:
-        raise UserError(f"--mix is {arguments.mix}; give a number from 0 to 1")
+def check_options(arguments: argparse.Namespace) -> None:
+    """Fills in what was not given; UserError for a useless option or a number out of its range."""
+    from otuken_jax.geometry.mesh_io import check_size
+
+    for name, (other, default) in DEPENDENT.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+        elif getattr(arguments, other) is None:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} does nothing without --{other}; give both or neither")
     if not 0 <= arguments.smooth <= 20:
         raise UserError(f"--smooth is {arguments.smooth}; give 1 to 20 steps")
-    if arguments.size_mm is not None and not 0 < arguments.size_mm < float("inf"):
-        raise UserError(f"--size-mm is {arguments.size_mm}; give a size above 0 mm, such as 120")
+    if arguments.size_mm is not None:
+        check_size(arguments.size_mm)
+
+
+def check_targets(out: Path, names: Sequence[str]) -> None:
+    """UserError unless files of these names can be written to the folder; it need not exist."""
+    try:
+        found = next(path for path in (out, *out.parents) if path.exists())
+        writable = found.is_dir() and os.access(found, os.W_OK)
+        folders = [name for name in names if (out / name).is_dir()]
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {out} ({error.strerror}); choose another --out"
+        ) from error
+    if not writable:
+        reason = "may not be written" if found.is_dir() else "is a file"
+        raise UserError(f"cannot write to {out}: {found} {reason}; choose another --out")
+    if folders:
+        raise UserError(f"cannot write {out / folders[0]}: it is a folder; choose another --out")
 
 
 def collect_prompts(arguments: argparse.Namespace) -> list[str | None]:
     """The prompts of --text and --prompts, [None] for a picture or points alone.
 
     Raises:
-        UserError: there is nothing to make, or a prompt is empty.
+        UserError: there is nothing to make, the file cannot be read or has no prompt, or a text is
+            empty or no UTF-8.
     """
+    from otuken_jax.data.text import normalize
     from otuken_jax.generation import read_prompts
 
     texts: list[str | None] = list(arguments.text)
-    if any(not text.strip() for text in texts):
-        raise UserError("a --text is empty; say what to make, such as 'lale motifli vazo'")
-    if arguments.prompts:
+    if arguments.prompts is not None:
         try:
-            texts += read_prompts(Path(arguments.prompts).read_text(encoding="utf-8").splitlines())
+            lines = Path(arguments.prompts).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the prompts in {arguments.prompts}: {error}") from error
-    if not texts and not (arguments.image or arguments.points):
+        prompts = read_prompts(lines)
+        if not prompts:
+            raise UserError(f"{arguments.prompts} holds no prompt; write one a line")
+        texts += prompts
+    if not texts and arguments.image is None and arguments.points is None:
         raise UserError("nothing to make; give --text, --prompts, --image or --points")
-    if not texts and arguments.style2 and not arguments.style:
+    if not texts and arguments.style2 is not None and arguments.style is None:
         raise UserError("--style2 has nothing to be mixed with; give --style or --text too")
+    given = [("text", text) for text in texts]
+    given += [(name, getattr(arguments, name)) for name in ("style", "style2")]
+    for name, text in given:
+        if text is not None and not normalize(text):
+            raise UserError(f"the {name} is empty; give words such as 'lale motifli vazo'")
     return texts or [None]
 
 
@@ -136,10 +177,10 @@ def read_points(arguments: argparse.Namespace) -> Callable[[], Float[np.ndarray,
     """
     from otuken_jax.geometry.mesh_io import normalize_points, read_point_cloud
 
-    if arguments.points:
+    if arguments.points is not None:
         points = normalize_points(read_point_cloud(arguments.points)[0])
         return lambda: points
-    if not arguments.image:
+    if arguments.image is None:
         return lambda: None
     from otuken_jax.point_generation import check_image_weights, images_to_clouds, read_image
 
@@ -156,22 +197,31 @@ def read_points(arguments: argparse.Namespace) -> Callable[[], Float[np.ndarray,
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    from otuken_jax.generation import Generator, Prompt, refine
     from otuken_jax.geometry.mesh_io import export
 
-    # All that can be wrong is looked at before the model is loaded.
+    # All that can be wrong is looked at before the model is loaded; the first file makes --out.
     formats = parse_formats(arguments.format)
-    texts = collect_prompts(arguments)
-    check_numbers(arguments)
+    check_options(arguments)
+    prompts = [
+        Prompt(
+            text,
+            style=arguments.style,
+            style2=arguments.style2,
+            mix=arguments.mix,
+            style_strength=arguments.style_strength,
+            ornament_strength=arguments.ornament_strength,
+        )
+        for text in collect_prompts(arguments)
+    ]
     target = parse_target(arguments.decimate)
+    out, source = Path(arguments.out), Path(arguments.image or arguments.points or "")
+    stems = [file_stem(i, p.text or source.stem) for i, p in enumerate(prompts, start=1)]
+    suffixes = formats if arguments.no_preview else [*formats, "png"]
+    check_targets(out, [f"{stem}.{suffix}" for stem in stems for suffix in suffixes])
     make_points = read_points(arguments)
-    out = Path(arguments.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {out} ({error.strerror}); choose another --out") from error
 
     from otuken_jax.compile_cache import enable_compile_cache
-    from otuken_jax.generation import Generator, Prompt, refine
     from otuken_jax.geometry.render import Painter, save_png
     from otuken_jax.training.checkpoints import load_model
 
@@ -179,21 +229,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     generator = Generator(load_model(arguments.checkpoint))
     points = make_points()
     paint = Painter(lambda words: print(f"note: {words}", file=sys.stderr))
-    for number, text in enumerate(texts, start=1):
-        prompt = Prompt(
-            text,
-            style=arguments.style,
-            style2=arguments.style2,
-            mix=arguments.mix,
-            style_strength=arguments.style_strength,
-            ornament_strength=arguments.ornament_strength,
-            points=points,
-        )
+    for stem, wanted in zip(stems, prompts, strict=True):
+        prompt = dataclasses.replace(wanted, points=points)
         generated = refine(generator(prompt), arguments.smooth, target)
         for note in generated.notes:
             print(f"note: {note}", file=sys.stderr)
-        info = generator.describe(prompt) | {"seed": arguments.seed}
-        stem = file_stem(number, text or Path(arguments.image or arguments.points).stem)
+        info = generator.describe(prompt)
+        if arguments.image is not None:
+            info["seed"] = arguments.seed
         for name in formats:
             path = out / f"{stem}.{name}"
             export(generated.mesh, path, name, size_mm=arguments.size_mm, info=info)

@@ -25,6 +25,9 @@ from otuken_jax.models.parameters import ModelDef, Params, split_model
 from otuken_jax.models.style import mix_styles, scale_global
 from otuken_jax.training.checkpoints import LoadedModel
 
+# Of the numbers of a prompt. Beyond them the field overflows, and the weights would be blamed.
+LIMITS = {"mix": (0, 1), "style_strength": (-10, 10), "ornament_strength": (-10, 10)}
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -32,6 +35,9 @@ class Prompt:
 
     `text` without `style` goes to both encoders: one sentence is enough. Points without either
     give a plain object.
+
+    Raises:
+        UserError: a number is out of its `LIMITS`, or a point is not finite.
     """
 
     text: str | None = None
@@ -41,6 +47,15 @@ class Prompt:
     style_strength: float = 1.0  # of palette, stroke, relief: 0 is the plain object's
     ornament_strength: float = 1.0  # of the ornament's relief and colour
     points: Float[np.ndarray, "n 3"] | None = None  # domain units, see `normalize_points`
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            number = getattr(self, name)
+            if not low <= number <= high:
+                option = name.replace("_", "-")
+                raise UserError(f"the {option} is {number}; give a number from {low} to {high}")
+        if self.points is not None and not np.isfinite(self.points).all():
+            raise UserError("the point cloud holds NaN or infinity; remove those points")
 
 
 @dataclass(frozen=True)
@@ -158,7 +173,7 @@ class Generator:
             if tokens.truncated and (text, length) not in cut:
                 cut.add((text, length))
                 notes.append(
-                    f"the {name} is longer than {length} tokens and was cut: {text[:40]}..."
+                    f"the {name} is longer than {length} tokens and was cut: {text[:40]!r}..."
                 )
         points = np.zeros((self.num_points, 3), np.float32)
         if prompt.points is not None:

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -108,17 +110,38 @@ def test_long_prompt_is_cut_and_said(workdir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--text", "  "], "empty"),
+        (["--text", "  "], "the text is empty"),
+        (["--text", "vazo", "--text", "\x01\u200b"], "the text is empty"),
+        (["--text", "vazo", "--text", "\udcff"], r"'\udcff' is not valid UTF-8"),
+        (["--text", "vazo", "--style", ""], "the style is empty"),
+        (["--text", "vazo", "--style2", " "], "the style2 is empty"),
         ([], "nothing to make"),
         (["--text", "vazo", "--format", "glb,fbx"], "unknown format 'glb,fbx'; choose from glb"),
         (["--text", "vazo", "--points", "missing.ply"], "missing.ply"),
-        (["--text", "vazo", "--mix", "2"], "from 0 to 1"),
+        (["--text", "vazo", "--points", ""], "cannot read points from"),
+        (["--text", "vazo", "--style2", "rumi", "--mix", "2"], "mix is 2.0; give a number from 0"),
+        (["--text", "vazo", "--mix", "0.5"], "--mix does nothing without --style2; give both"),
+        (["--text", "vazo", "--seed", "3"], "--seed does nothing without --image; give both"),
+        (["--text", "vazo", "--weights", "w"], "--weights does nothing without --image"),
+        (["--text", "vazo", "--image-model", "base40M"], "--image-model does nothing without"),
+        (
+            ["--text", "vazo", "--style-strength", "nan"],
+            "style-strength is nan; give a number",
+        ),
+        (["--text", "vazo", "--style-strength", "inf"], "style-strength is inf"),
+        (["--text", "vazo", "--ornament-strength", "nan"], "ornament-strength is nan"),
+        (["--text", "vazo", "--ornament-strength", "1e30"], "give a number from -10 to 10"),
         (["--text", "vazo", "--smooth", "-1"], "--smooth is -1; give 1 to 20 steps"),
         (["--text", "vazo", "--smooth", "21"], "--smooth is 21; give 1 to 20 steps"),
-        (["--text", "vazo", "--size-mm", "0"], "--size-mm is 0.0; give a size above 0 mm"),
-        (["--text", "vazo", "--size-mm", "-5"], "--size-mm is -5.0"),
-        (["--text", "vazo", "--size-mm", "nan"], "--size-mm is nan"),
-        (["--text", "vazo", "--size-mm", "inf"], "--size-mm is inf"),
+        (
+            ["--text", "vazo", "--size-mm", "0"],
+            "a size of 0.0 mm is out of range; give 0.1",
+        ),
+        (["--text", "vazo", "--size-mm", "-5"], "a size of -5.0 mm"),
+        (["--text", "vazo", "--size-mm", "nan"], "a size of nan mm"),
+        (["--text", "vazo", "--size-mm", "inf"], "a size of inf mm"),
+        (["--text", "vazo", "--size-mm", "1e300"], "a size of 1e+300 mm"),
+        (["--text", "vazo", "--size-mm", "1e-300"], "a size of 1e-300 mm"),
         (["--text", "vazo", "--decimate", "0"], "--decimate is '0'; give a number of faces"),
         (["--text", "vazo", "--decimate", "3"], "--decimate is '3'"),
         (["--text", "vazo", "--decimate", "-0.5"], "--decimate is '-0.5'"),
@@ -133,7 +156,49 @@ def test_long_prompt_is_cut_and_said(workdir, tmp_path, capsys):
 def test_mistakes_are_one_line(tmp_path, capsys, arguments, words):
     assert call(tmp_path, tmp_path / "out", *arguments) == 2
     assert words in error_line(capsys)
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not (tmp_path / "out").exists()
+
+
+def test_prompts_without_one_are_refused_beside_points(tmp_path, capsys):
+    (tmp_path / "prompts.txt").write_text("\n# yorum\n")
+    np.save(tmp_path / "cloud.npy", np.eye(3))
+    arguments = ["--prompts", str(tmp_path / "prompts.txt")]
+    for more in ([], ["--points", str(tmp_path / "cloud.npy")]):
+        assert call(tmp_path, tmp_path / "out", *arguments, *more) == 2
+        assert "prompts.txt holds no prompt; write one a line" in error_line(capsys)
+
+
+def test_a_folder_in_place_of_a_file_is_found_before_anything_is_written(field, tmp_path, capsys):
+    (tmp_path / "out" / "02-kase.glb").mkdir(parents=True)
+    arguments = ["--text", "vazo", "--text", "kase"]
+    assert call(tmp_path, tmp_path / "out", *arguments) == 2
+    assert error_line(capsys).endswith("02-kase.glb: it is a folder; choose another --out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["02-kase.glb"]
+
+
+def test_a_name_too_long_is_one_line(tmp_path, capsys):
+    assert call(tmp_path, tmp_path / ("x" * 300), "--text", "vazo") == 2
+    assert error_line(capsys).endswith("(File name too long); choose another --out")
+
+
+@pytest.mark.parametrize("scale", [1e-44, 3e38])
+def test_a_cloud_of_any_width_leads_the_shape(drawn_model, field, tmp_path, monkeypatch, scale):
+    seen = []
+    predicted = generation.predict
+    monkeypatch.setattr(generation, "predict", lambda *a: seen.append(a[3]) or predicted(*a))
+    np.save(tmp_path / "cloud.npy", (np.array([[-1, -1, -1], [1, 1, 1]]) * scale))
+    make(tmp_path, "--points", str(tmp_path / "cloud.npy"))
+    assert np.abs(seen[0]["points"]).max() == pytest.approx(0.9, rel=0.3)
+
+
+def test_a_point_that_is_no_number_is_not_blamed_on_the_weights():
+    with pytest.raises(UserError, match="the point cloud holds NaN"):
+        generation.Prompt(points=np.full((3, 3), np.nan))
+
+
+def test_a_prompt_without_letters_has_a_number_for_a_name():
+    assert generate.file_stem(1, "🏺") == "01"
+    assert generate.file_stem(2, "Çini & 🏺") == "02-cini"
 
 
 @pytest.mark.slow
@@ -196,10 +261,11 @@ def test_a_target_out_of_reach_is_said(field, tmp_path, capsys):
 
 
 def test_the_file_says_how_it_was_made(field, tmp_path):
-    _, info = make(tmp_path, "--style", "İznik üslubu", "--seed", "3")
-    assert (info["prompt"], info["style"], info["seed"]) == ("vazo", "İznik üslubu", 3)
+    _, info = make(tmp_path, "--style", "İznik üslubu")
+    assert (info["prompt"], info["style"], info["mix"]) == ("vazo", "İznik üslubu", 0.5)
+    assert "seed" not in info  # nothing was drawn
     assert re.fullmatch(r"otuken_jax 12\^3, step 1, sha256 [0-9a-f]{64}", info["model"])
-    assert make(tmp_path, "--style", "İznik üslubu", "--seed", "3")[1] == info
+    assert make(tmp_path, "--style", "İznik üslubu")[1] == info
 
 
 def test_specks_go_and_are_counted(field, tmp_path, capsys):
@@ -222,13 +288,13 @@ def test_an_empty_field_is_one_line_and_no_file(field, tmp_path, capsys):
     field -= 10
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
     assert error_line(capsys).startswith("error: the predicted shape is empty")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_cut_is_said_once(field, tmp_path, capsys):
-    make(tmp_path, "--style", "İznik " * 30)
-    start = ("İznik " * 30)[:40]
-    wanted = f"note: the style is longer than 16 tokens and was cut: {start}..."
+    make(tmp_path, "--style", "İznik\n" * 30)
+    start = ("İznik\n" * 30)[:40]
+    wanted = f"note: the style is longer than 16 tokens and was cut: {start!r}..."
     assert capsys.readouterr().err.splitlines() == [wanted]
 
 
@@ -276,6 +342,21 @@ def test_unwritable_output_leaves_nothing(field, tmp_path, capsys, monkeypatch, 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_full_disk_leaves_nothing(field, tmp_path, capsys):
+    """Files may not grow over a limit: as near to a full disk as can be had without root."""
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))
+    try:
+        status = call(tmp_path, tmp_path / "out", "--text", "vazo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert status == 2
+    assert error_line(capsys).startswith(f"error: cannot write {tmp_path / 'out' / '01-vazo.glb'}:")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_file_where_the_folder_should_be_is_one_line(tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert call(tmp_path, tmp_path / "out", "--text", "vazo") == 2
@@ -288,7 +369,7 @@ def test_a_broken_checkpoint_is_one_error(workdir, tmp_path, capsys):
     largest.write_bytes(largest.read_bytes()[:-1])
     assert call(tmp_path / "run", tmp_path / "out", "--text", "vazo") == 2
     assert error_line(capsys).startswith("error: every checkpoint in ")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_broken_ply_is_one_line(tmp_path, capsys):

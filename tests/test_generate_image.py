@@ -90,13 +90,15 @@ def test_a_picture_and_its_cloud_give_the_same_mesh(workdir, tmp_path, monkeypat
     image.save(tmp_path / "photo.png")
     cloud = point_generation.images_to_clouds([image], weights, seed=3)[0]
     (tmp_path / "photo.ply").write_bytes(encode_cloud_ply(*split_cloud(cloud)))
-    common = ["--checkpoint", str(workdir), "--weights", str(weights), "--seed", "3"]
-    common += ["--format", "ply", "--no-preview"]
-    for kind, name in (("--image", "photo.png"), ("--points", "photo.ply")):
+    common = ["--checkpoint", str(workdir), "--format", "ply", "--no-preview"]
+    of_image = ["--weights", str(weights), "--seed", "3"]
+    for kind, name, more in (("--image", "photo.png", of_image), ("--points", "photo.ply", [])):
         out = ["--out", str(tmp_path / kind)]
-        assert generate.main([*common, *out, kind, str(tmp_path / name)]) == 0
+        assert generate.main([*common, *out, kind, str(tmp_path / name), *more]) == 0
     files = [tmp_path / kind / "01-photo.ply" for kind in ("--image", "--points")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    headers, meshes = zip(*(f.read_bytes().split(b"end_header\n", 1) for f in files), strict=True)
+    assert meshes[0] == meshes[1]
+    assert [b"seed" in header for header in headers] == [True, False]
 
 
 def test_a_missing_weight_names_the_command_that_brings_it(tmp_path, picture, capsys):
