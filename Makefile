@@ -1,5 +1,5 @@
 # From a fresh clone: `make quickstart` trains and generates, `make test` runs the fast tests.
-# Both set themselves up; nothing but Python >= 3.11, make and a package index is needed.
+# Both set themselves up; nothing but Python 3.11 to 3.13, make and a package index is needed.
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
@@ -27,7 +27,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Before the environment is made: one of another Python would be kept.
+FITTING := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
 $(BIN)/python:
+	@$(PYTHON) -c '$(FITTING)' 2>/dev/null || { \
+		echo "error: $(PYTHON) is no Python 3.11 to 3.13; give one, as in make PYTHON=python3.12" >&2; \
+		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
