@@ -58,9 +58,25 @@ def _difference(path: Path, config_json: str) -> str:
     return changed[0] if changed else "fields added or removed"
 
 
+class _AboveTheBar(logging.Handler):
+    """Writes lines on stderr that a progress bar does not run into."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _start_logging() -> None:
+    """This package's lines from INFO on, of other libraries warnings alone, and none adorned."""
+    logging.basicConfig(format="%(message)s", handlers=[_AboveTheBar()])
+    logging.getLogger("otuken_jax").setLevel(logging.INFO)
+
+
 def run(argv: Sequence[str]):
     """Trains as the command line says; returns the trainer."""
     arguments, overrides = parse(argv)
+    _start_logging()  # before the imports: Orbax's logs, by which absl would choose the format
     # Slow imports come after the arguments are known to be readable.
     from absl import flags
 
@@ -69,8 +85,6 @@ def run(argv: Sequence[str]):
     from otuken_jax.training.run import train
 
     flags.FLAGS.mark_as_parsed()  # grain's worker processes ask for it
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file at INFO
     config = load_config(arguments.config, overrides)
     if arguments.distributed or arguments.coordinator:
         processes.initialize(arguments.coordinator, arguments.num_processes, arguments.process_id)

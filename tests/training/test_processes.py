@@ -73,7 +73,9 @@ def test_killed_process_resumes_bit_for_bit(whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    finish(start(tmp_path))
+    errors = finish(start(tmp_path))
+    assert re.search(r"^resumed from step \d+$", errors, re.MULTILINE), errors
+    assert re.search(r"^stage 12\^3, trainable: text_encoder ", errors, re.MULTILINE), errors
     want, got = load_model(whole), load_model(tmp_path)
     assert want.step == got.step
     params = split_model(want.model)[1]
@@ -88,7 +90,7 @@ def test_sigterm_saves_and_exits_with_zero(tmp_path):
     wait_for_checkpoint(tmp_path, 4, process)
     process.send_signal(signal.SIGTERM)
     errors = finish(process)
-    stopped = re.search(r"stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
+    stopped = re.search(r"^stopped by SIGTERM at step (\d+), saved$", errors, re.MULTILINE)
     assert stopped, errors
     assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
     assert re.search(r"<\d\d:\d\d, +[\d.]+(step/s|s/step)", errors)  # the bar, and time to go
@@ -102,7 +104,7 @@ def test_ctrl_c_saves_and_readers_are_quiet(tmp_path, ctrl_c):
     wait_for_checkpoint(tmp_path, 8, process)
     os.killpg(process.pid, signal.SIGINT)
     errors = finish(process)
-    stopped = re.search(r"stopped by SIGINT at step (\d+), saved$", errors, re.MULTILINE)
+    stopped = re.search(r"^stopped by SIGINT at step (\d+), saved$", errors, re.MULTILINE)
     assert stopped, errors
     assert (tmp_path / "checkpoints" / stopped[1]).is_dir()
     assert "Traceback" not in errors
