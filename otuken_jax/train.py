@@ -4,8 +4,9 @@ Started again with the same workdir it goes on where it stopped.
 """
 
 import argparse
+import hashlib
+import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,27 +35,36 @@ def prepare_workdir(workdir: Path, config_json: str) -> None:
     Raises:
         UserError: it cannot be written, or holds a run of another configuration.
     """
-    path = workdir / "config.json"
+    from otuken_jax.geometry.mesh_io import write_atomic
+    from otuken_jax.training.checkpoints import config_sha256
+
+    path, new = workdir / "config.json", config_json.encode()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        trained = any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*"))
-        if trained and path.is_file() and path.read_text() != config_json:
-            raise UserError(
-                f"{workdir} holds a run of another configuration ({_difference(path, config_json)})"
-                "; choose another --workdir or start it as it was"
-            )
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(config_json)
-        os.replace(temporary, path)
+        old = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise UserError(
             f"cannot write to {workdir} ({error.strerror}); choose another --workdir"
         ) from error
+    checkpoints = workdir / "checkpoints"
+    trained = any(p.name.isdigit() for p in checkpoints.glob("*"))
+    # The file may be lost or damaged: the checkpoints know as well.
+    if trained and old != new and config_sha256(checkpoints) != hashlib.sha256(new).hexdigest():
+        raise UserError(
+            f"{workdir} holds a run of another configuration ({_difference(old, config_json)}); "
+            "choose another --workdir or start it as it was"
+        )
+    write_atomic(path, new)
 
 
-def _difference(path: Path, config_json: str) -> str:
-    old, new = path.read_text().splitlines(), config_json.splitlines()
-    changed = [b.strip().rstrip(",") for a, b in zip(old, new, strict=False) if a != b]
+def _difference(old: bytes, config_json: str) -> str:
+    try:
+        text = old.decode()
+        json.loads(text)
+    except ValueError:
+        return "by its checkpoints; config.json is missing or damaged"
+    pairs = zip(text.splitlines(), config_json.splitlines(), strict=False)
+    changed = [b.strip().rstrip(",") for a, b in pairs if a != b]
     return changed[0] if changed else "fields added or removed"
 
 

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from tiny_training import full_disk
 
 from otuken_jax import train
 from otuken_jax.errors import run_command
@@ -139,6 +141,34 @@ def test_another_configuration_in_the_workdir_is_refused(tmp_path):
     with pytest.raises(train.UserError, match=r'another configuration \("lr": 3\)'):
         train.prepare_workdir(tmp_path, third)
     assert (tmp_path / "config.json").read_text() == second
+
+
+@pytest.mark.parametrize("damage", [None, b"", b'{\n"lr', b"\xff\xfe"])
+def test_the_checkpoints_know_the_configuration_too(tmp_path, damage):
+    """Where config.json is lost or damaged the newest readable one decides."""
+    mine, other = '{\n"lr": 1\n}', '{\n"lr": 2\n}'
+    path = tmp_path / "config.json"
+    for step, meta in (("9", {"config_sha256": sha256(mine.encode()).hexdigest()}), ("10", {})):
+        (tmp_path / "checkpoints" / step / "meta").mkdir(parents=True)
+        if meta:
+            (tmp_path / "checkpoints" / step / "meta" / "metadata").write_text(json.dumps(meta))
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(train.UserError, match=r"another configuration \(by its checkpoints; "):
+        train.prepare_workdir(tmp_path, other)
+    train.prepare_workdir(tmp_path, mine)
+    assert path.read_text() == mine
+
+
+def test_a_full_disk_at_the_start_is_one_line_and_leaves_nothing(tmp_path, capsys):
+    # Less fits than a configuration is long.
+    arguments = ["--config", TINY, "--workdir", str(tmp_path)]
+    with full_disk(100):
+        assert run_command(lambda: train.main(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot write {tmp_path / 'config.json'}: ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_advice_of_a_failed_start_works_in_the_same_workdir(tmp_path, capsys, monkeypatch):

@@ -1,4 +1,9 @@
-"""Training in miniature: spheres to train on, and steps without a network."""
+"""Training in miniature: spheres to train on, steps without a network, and no room to write."""
+
+import contextlib
+import resource
+import signal
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -68,3 +73,16 @@ def make_quick_step(modeldef, tx, stage, config, mesh, state, ornament_alone=Fal
 def trained_parts(before: dict, after: dict) -> set[str]:
     """The parts of the model with a parameter that differs."""
     return {n.partition(".")[0] for n in before if not np.array_equal(before[n], after[n])}
+
+
+@contextlib.contextmanager
+def full_disk(size: int = 20_000) -> Iterator[None]:
+    """No file grows beyond a size: the system refuses to write more, as it does on a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -57,6 +57,17 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _read_meta(root: Path) -> dict[str, Any]:
+    """The meta item of a checkpoint's folder; CorruptCheckpoint if it cannot be read."""
+    try:
+        meta = json.loads((root / "meta" / "metadata").read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: cut short, or no text at all
+        raise CorruptCheckpoint(str(error)) from error
+    if not isinstance(meta, dict):
+        raise CorruptCheckpoint(f"{root / 'meta'} is damaged")
+    return meta
+
+
 def _rank(metrics: dict[str, int | float]) -> float:
     return metrics["loss"] - STAGE_RANK * metrics["stage"]
 
@@ -237,7 +248,7 @@ class Checkpoints:
         if not listing.is_file():
             return  # killed between the two; `_first_good` then reads the arrays
         try:
-            digests = json.loads(listing.read_text())
+            digests = json.loads(listing.read_bytes())
         except ValueError as error:
             raise CorruptCheckpoint(f"{listing} is damaged") from error
         for name, digest in digests.items():
@@ -251,10 +262,8 @@ class Checkpoints:
         """The meta item alone; CorruptCheckpoint if it cannot be read."""
         try:
             self.verify(step)
-            return self._manager.restore(
-                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
-            )["meta"]
-        except (OSError, json.JSONDecodeError) as error:
+            return _read_meta(self.directory / str(step))
+        except OSError as error:
             raise CorruptCheckpoint(str(error)) from error
 
     def restore(
@@ -320,6 +329,15 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def config_sha256(directory: Path) -> str | None:
+    """Of which configuration the newest readable checkpoint is; None if none says it."""
+    steps = sorted((p for p in directory.glob("*") if p.name.isdigit()), key=lambda p: int(p.name))
+    for root in steps[::-1]:
+        with contextlib.suppress(CorruptCheckpoint):
+            return _read_meta(root).get("config_sha256")
+    return None
 
 
 def model_config(meta: dict[str, Any]) -> ModelConfig:

@@ -5,9 +5,7 @@ import dataclasses
 import errno
 import json
 import os
-import resource
 import shutil
-import signal
 import struct
 import sys
 
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tiny_models import TINY
+from tiny_training import full_disk
 
 from otuken_jax.errors import UserError
 from otuken_jax.training import checkpoints as checkpoints_module
@@ -120,19 +119,6 @@ def test_no_good_one_left_is_an_error(three, tmp_path):
         flip(tmp_path / "run" / step / "meta" / "metadata")
     with pytest.raises(UserError, match=r"every checkpoint .* is broken; restore one"):
         Checkpoints(tmp_path / "run").newest_good()
-
-
-@contextlib.contextmanager
-def full_disk():
-    """No file grows beyond 20 kB: the system refuses to write more, as it does on a full disk."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old(three, tmp_path, monkeypatch, caplog, capfd):
