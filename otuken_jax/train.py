@@ -26,7 +26,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, elsewhere")
     several.add_argument("--num-processes", type=int)
     several.add_argument("--process-id", type=int)
-    return parser.parse_known_args(argv)
+    arguments, overrides = parser.parse_known_args(argv)
+    trio = (arguments.coordinator, arguments.num_processes, arguments.process_id)
+    if 0 < trio.count(None) < len(trio) and not arguments.distributed:
+        parser.error("--coordinator, --num-processes and --process-id go together")
+    return arguments, overrides
 
 
 def prepare_workdir(workdir: Path, config_json: str) -> None:

@@ -171,6 +171,22 @@ def test_a_full_disk_at_the_start_is_one_line_and_leaves_nothing(tmp_path, capsy
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "some",
+    [
+        ["--num-processes", "2", "--process-id", "1"],
+        ["--process-id", "0"],
+        ["--coordinator", "localhost:1", "--num-processes", "2"],
+    ],
+)
+def test_a_process_that_does_not_know_the_others_does_not_start(tmp_path, capsys, some):
+    """It would be a second one that writes to the folder."""
+    arguments = ["--config", TINY, "--workdir", str(tmp_path), *some]
+    assert run_command(lambda: train.main(arguments)) == 2
+    words = "error: --coordinator, --num-processes and --process-id go together; "
+    assert capsys.readouterr().err.startswith(words)
+
+
 def test_the_advice_of_a_failed_start_works_in_the_same_workdir(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "Otuken3DModel", lambda **_: sys.exit("past the weights"))
