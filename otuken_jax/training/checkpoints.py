@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 NETWORK = "otuken3d"  # name of the whole model in the converter
 CONFIG_FILE = "config.json"  # beside converted weights: what a checkpoint's meta says
 STAGE_RANK = 1e6  # a later stage beats any loss of an earlier one
+ITEMS_FILE = "_CHECKPOINT_METADATA"  # where Orbax says which items a checkpoint has
 TEMPORARY = ".orbax-checkpoint-tmp"  # ends the name of a checkpoint that Orbax is writing
 
 
@@ -62,7 +63,7 @@ def _read_meta(root: Path) -> dict[str, Any]:
     try:
         meta = json.loads((root / "meta" / "metadata").read_bytes())
     except (OSError, ValueError) as error:  # ValueError: cut short, or no text at all
-        raise CorruptCheckpoint(str(error)) from error
+        raise CorruptCheckpoint(f"its meta cannot be read: {error}") from error
     if not isinstance(meta, dict):
         raise CorruptCheckpoint(f"{root / 'meta'} is damaged")
     return meta
@@ -72,24 +73,30 @@ def _rank(metrics: dict[str, int | float]) -> float:
     return metrics["loss"] - STAGE_RANK * metrics["stage"]
 
 
-def _set_aside_broken_metrics(directory: Path) -> None:
-    """Renames metrics that cannot be parsed: Orbax reads all of them as it opens the folder.
+def _set_aside_broken(directory: Path) -> None:
+    """Renames what Orbax stumbles over: it reads all metrics as it opens the folder, and saves to
+    no name that a file has.
 
     Raises:
         UserError: the folder cannot be changed.
     """
+    broken = [path for path in directory.glob("*") if path.name.isdigit() and path.is_file()]
     for path in directory.glob("*/metrics/metrics"):
         try:
-            json.loads(path.read_bytes())
-        except ValueError:
-            broken = path.with_name("metrics.broken")  # `verify` then misses the file
-            try:
-                path.rename(broken)
-            except OSError as error:
-                raise UserError(
-                    f"{path} is damaged and cannot be renamed ({error.strerror}); remove the "
-                    f"checkpoint {path.parents[1]}"
-                ) from error
+            _rank(json.loads(path.read_bytes()))
+        except (ValueError, KeyError, TypeError):
+            broken.append(path.parent)
+    for path in broken:
+        aside = path.with_name(f"{path.name}.broken")  # it then counts as missing
+        try:
+            path.rename(aside)
+        except OSError as error:
+            step = path.relative_to(directory).parts[0]
+            raise UserError(
+                f"{path} is damaged and cannot be renamed ({error.strerror}); remove the "
+                f"checkpoint {directory / step}"
+            ) from error
+        logger.warning("%s is damaged and now called %s", path, aside.name)
 
 
 def _os_error(error: BaseException) -> int | None:
@@ -127,11 +134,20 @@ def _without_tracebacks() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def _try_arrays(root: Path) -> None:
-    """Reads the arrays of a checkpoint that no checksum vouches for; CorruptCheckpoint if it fails.
+def _try_items(root: Path) -> None:
+    """Reads a checkpoint that no checksum vouches for; CorruptCheckpoint if it is not whole.
 
-    As NumPy arrays, so that it does not matter on which devices they were.
+    Arrays become NumPy arrays, so that it does not matter on which devices they were.
     """
+    try:
+        items = json.loads((root / ITEMS_FILE).read_bytes())["item_handlers"]
+        missing = [name for name in items if not any((root / name).glob("*"))]
+        for path in (root / "data").glob("*.json"):  # one of each process
+            json.loads(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpoint(f"its small files cannot be read: {error}") from error
+    if missing:
+        raise CorruptCheckpoint(f"{root / missing[0]} is missing")
     reader = ocp.PyTreeCheckpointer()
     with _without_tracebacks():
         for item in ("model", "opt"):
@@ -148,7 +164,7 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory).absolute()
-        _set_aside_broken_metrics(self.directory)
+        _set_aside_broken(self.directory)
         policy = preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(2),
@@ -246,11 +262,13 @@ class Checkpoints:
         root = self.directory / str(step)
         listing = self._listing(step)
         if not listing.is_file():
-            return  # killed between the two; `_first_good` then reads the arrays
+            return  # killed between the two; `_first_good` then reads all of it
         try:
             digests = json.loads(listing.read_bytes())
         except ValueError as error:
             raise CorruptCheckpoint(f"{listing} is damaged") from error
+        if not isinstance(digests, dict):
+            raise CorruptCheckpoint(f"{listing} is damaged")
         for name, digest in digests.items():
             path = root / name
             if not path.is_file():
@@ -316,7 +334,7 @@ class Checkpoints:
             try:
                 self.read_meta(step)
                 if not self._listing(step).is_file():
-                    _try_arrays(self.directory / str(step))
+                    _try_items(self.directory / str(step))
                 return step
             except CorruptCheckpoint as error:
                 logger.warning("checkpoint %d is broken (%s); trying another", step, error)
@@ -409,7 +427,7 @@ def load_model(workdir: str | os.PathLike) -> LoadedModel:
         return _load_converted(directory)
     if (directory / "checkpoints").is_dir():
         directory = directory / "checkpoints"
-    if not any(p.name.isdigit() for p in directory.glob("*")):
+    if not any(p.name.isdigit() and p.is_dir() for p in directory.glob("*")):
         raise UserError(
             f"no checkpoint in {workdir}; train one or give the --workdir of a training"
         )

@@ -9,6 +9,7 @@ import shutil
 import struct
 import sys
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +34,16 @@ PARAMS = {"a.kernel": jnp.ones((8, 8)), "b.bias": jnp.zeros(3)}
 
 def save(checkpoints: Checkpoints, step: int, loss: float) -> None:
     params = {name: p + step for name, p in PARAMS.items()}
-    checkpoints.save(step, params, {"count": jnp.int32(step)}, {}, stage=0, loss=loss)
+    position = iter(grain.MapDataset.range(9).to_iter_dataset())
+    checkpoints.save(
+        step,
+        params,
+        {"count": jnp.int32(step)},
+        {},
+        stage=0,
+        loss=loss,
+        data_iterator=position,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +108,59 @@ def test_damage_shows_without_checksums(three, tmp_path, caplog, pattern):
         cut(path)
     assert checkpoints.newest_good() == checkpoints.best_good() == 2
     assert caplog.text.count("checkpoint 3 is broken") == 2
+
+
+def unlisted(pattern: str, contents: bytes | None = None):
+    """A copy that was broken off before the list of checksums; `contents` None: it lacks a part."""
+
+    def damage(run):
+        (run / "checksums" / "3.json").unlink()
+        for path in sorted(run.glob(f"3/{pattern}")):
+            if contents is not None:
+                path.write_bytes(contents)
+            else:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: (run / "4").mkdir(),
+        lambda run: (run / "checksums" / "3.json").write_text("[]"),
+        *(unlisted(item) for item in ("meta", "metrics", "data", "data/*", "model", "*")),
+        *(unlisted("meta/metadata", text) for text in (b"\xff\xfe\0", b"[]")),
+        *(unlisted("metrics/metrics", text) for text in (b"{}", b"[]", b'{"loss": null}')),
+        unlisted("_CHECKPOINT_METADATA", b""),
+        unlisted("data/*.json", b"{"),
+    ],
+)
+def test_a_checkpoint_copied_in_part_falls_back(three, tmp_path, caplog, damage):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    damage(run)
+    checkpoints = Checkpoints(run)
+    good = 3 if (run / "4").exists() else 2
+    assert checkpoints.newest_good() == checkpoints.best_good() == good
+    assert f"checkpoint {good + 1} is broken" in caplog.text
+    save(checkpoints, good + 1, 0.0)
+    assert checkpoints.newest_good() == checkpoints.best_good() == good + 1
+    checkpoints.close()
+    for listing in (run / "checksums").iterdir():
+        listing.write_text("[]")
+    with pytest.raises(UserError, match="every checkpoint"):
+        Checkpoints(run).newest_good()
+
+
+def test_a_file_with_a_checkpoints_name_makes_way(three, tmp_path, caplog):
+    shutil.copytree(three, tmp_path / "run")
+    (tmp_path / "run" / "4").write_text("")
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert "4 is damaged and now called 4.broken" in caplog.text
+    assert checkpoints.newest_good() == 3
+    save(checkpoints, 4, 0.0)
+    assert checkpoints.newest_good() == 4
 
 
 def test_a_file_that_cannot_be_read_counts_as_damage(three, monkeypatch, caplog):
