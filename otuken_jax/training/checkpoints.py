@@ -107,19 +107,31 @@ def _os_error(error: BaseException) -> int | None:
     return int(code[1]) if code else None
 
 
+def _is_reported(error: BaseException | None) -> bool:
+    """Whether an error came of a failed save or read, which itself reports the first of them.
+
+    The ends of other writes then find the event loop closed.
+    """
+    if error is None:
+        return False
+    return _os_error(error) is not None or str(error) == "Event loop is closed"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and _is_reported(record.exc_info[1]))
+
+
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
     """Orbax logs what it raises, and TensorStore's threads print what they could not deliver.
 
-    Only the system's errors are kept quiet there, and the ends of other writes that find the event
-    loop closed by the first failure: the save itself reports that one.
+    asyncio logs what nobody awaited, when it is collected: at times as the process ends.
     """
     absl = logging.getLogger("absl")
     level, hook = absl.level, sys.unraisablehook
 
     def told(unraisable) -> None:
-        error = unraisable.exc_value
-        if _os_error(error) is None and str(error) != "Event loop is closed":
+        if not _is_reported(unraisable.exc_value):
             hook(unraisable)
 
     absl.setLevel(logging.CRITICAL)
@@ -127,6 +139,7 @@ def _without_tracebacks() -> Iterator[None]:
     try:
         yield
     except Exception:
+        logging.getLogger("asyncio").addFilter(_is_news)
         time.sleep(0.5)  # the other reads or writes end a little later
         raise
     finally:
