@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from otuken_jax.errors import UserError
+from otuken_jax.geometry.mesh_io import write_atomic
 
 
 class NonFiniteLoss(UserError):
@@ -34,19 +35,36 @@ def check_finite(
         )
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder of a run, and those above it.
+
+    Raises:
+        UserError: it cannot be made, such as where a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {path} cannot be made ({(error.strerror or str(error)).lower()}); "
+            "choose another --workdir"
+        ) from error
+
+
 class MetricsLog:
     """Writes scalars, pictures and meshes of one run; a resumed run appends.
 
     Scalars of steps after `resume_step` are dropped first: the resumed run will write them again.
+
+    Raises:
+        UserError: its files cannot be written, or something else has the name of one.
     """
 
     def __init__(self, workdir: str | Path, *, resume_step: int | None = None) -> None:
         self.path = Path(workdir) / "metrics.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if resume_step is not None and self.path.is_file():
-            self._truncate(resume_step)
         folder = Path(workdir) / "tensorboard"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
+        if resume_step is not None:
+            self._truncate(resume_step)
         # Not SummaryWriter, which writes from a thread behind a queue: where the disk is full the
         # thread ends with a traceback, and the training stands still at the next full queue.
         self._writer = EventsWriter(str(folder / "events"))
@@ -63,16 +81,20 @@ class MetricsLog:
         self._writer.close()
 
     def _truncate(self, step: int) -> None:
-        kept = []
-        for line in self.path.read_text().splitlines():
+        data = self.path.read_bytes() if self.path.is_file() else b""
+        lines, kept = data.splitlines(), []
+        for number, line in enumerate(lines, start=1):
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:
-                break  # the line that was being written when the process was killed
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(kept))
-        temporary.replace(self.path)
+                    kept.append(line + b"\n")
+            except (ValueError, KeyError, TypeError) as error:
+                if number == len(lines) and line[:1] == b"{" and data[-1:] != b"\n":
+                    break  # it was being written when the process was killed
+                raise UserError(
+                    f"line {number} of {self.path} is no record of a training; repair the file "
+                    "or move it away"
+                ) from error
+        write_atomic(self.path, b"".join(kept))
 
     def scalars(self, step: int, values: dict[str, float], *, split: str = "train") -> None:
         """One line of metrics.jsonl, and one TensorBoard scalar each."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import Params
 from otuken_jax.training import processes
 from otuken_jax.training.checkpoints import Checkpoints, Restored, check_same_model
-from otuken_jax.training.logging import MetricsLog
+from otuken_jax.training.logging import MetricsLog, make_folder
 from otuken_jax.training.optimizer import EarlyStopping, Plateau
 
 
@@ -42,10 +43,13 @@ class Workdir:
 
     `newest` is the step of the newest good checkpoint, None before the first. `log` is None in all
     processes but one.
+
+    Raises:
+        UserError: it cannot be written, or its checkpoints are all broken.
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory / "checkpoints")
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self.newest = self._checkpoints.newest_good()
         self.log = None
@@ -63,10 +67,16 @@ class Workdir:
         """Where the newest checkpoint stands; brings the model to its resolution.
 
         Raises:
-            UserError: the checkpoint is of a model of other sizes.
+            UserError: the checkpoint is of a model of other sizes, or of a later stage.
         """
         meta = self._checkpoints.read_meta(self.newest)
         check_same_model(meta, model.config)
+        if meta["voxel_size"] > model.voxel_size:
+            raise UserError(
+                f"{self.newest_path} has grown to {meta['voxel_size']}^3 and the model is set to "
+                f"{model.voxel_size}^3; set_voxel_size({meta['voxel_size']}) goes on, or choose "
+                "another workdir"
+            )
         model.set_voxel_size(meta["voxel_size"])
         return Progress.from_dict(meta["progress"])
 

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import errno
+import gc
 import json
+import logging
 import os
 import shutil
 import struct
@@ -192,15 +194,20 @@ def test_a_full_disk_is_one_line_and_leaves_the_old(three, tmp_path, monkeypatch
     checkpoints = Checkpoints(tmp_path / "run")
     before = sorted((tmp_path / "run").rglob("*"))
     draw = np.random.default_rng(0).normal
-    large = {str(i): jnp.asarray(draw(size=(100, 100)), jnp.float32) for i in range(4)}
+    large = {str(i): jnp.asarray(draw(size=(100, 100)), jnp.float32) for i in range(40)}
     words = (
         r"^the checkpoint of step 4 could not be written to \S+ \(File too large\); free space or"
     )
     with full_disk(), pytest.raises(UserError, match=words):
-        checkpoints.save(4, large, {"count": jnp.int32(4)}, {}, stage=0, loss=0.0)
+        checkpoints.save(4, large, {"mu": large}, {}, stage=0, loss=0.0)
+    gc.collect()  # asyncio tells what nobody awaited
+    told = logging.getLogger("asyncio").error
+    told("never retrieved", exc_info=OSError(errno.ENOSPC, "late"))
     assert capfd.readouterr().err == ""
     assert not caplog.records
     assert not unraisable
+    told("never retrieved", exc_info=ValueError("a mistake"))
+    assert len(caplog.records) == 1
     assert sorted((tmp_path / "run").rglob("*")) == before
     assert checkpoints.newest_good() == 3
     save(checkpoints, 5, 0.0)
@@ -248,6 +255,47 @@ def test_a_resumed_log_hides_what_came_after(tmp_path):
         "val/iou": 0.25,
     }
     log.close()
+
+
+RECORD = b'{"step": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("held", "left"),
+    [
+        (RECORD + b'{"step": 9}\n', RECORD),
+        (RECORD + b'{"st', RECORD),  # cut off as the process was killed
+        (RECORD[:-1], RECORD),
+        (b"", b""),
+        (RECORD + b"[]\n", "line 2 of"),
+        (b"{}\n" + RECORD, "line 1 of"),
+        (b'{"st\n' + RECORD, "line 1 of"),
+        (b"\xff\xfe\0", "line 1 of"),
+    ],
+)
+def test_records_of_another_kind_are_one_line_and_kept(tmp_path, held, left):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(held)
+    if isinstance(left, bytes):
+        MetricsLog(tmp_path, resume_step=4).close()
+        assert path.read_bytes() == left
+    else:
+        with pytest.raises(UserError, match=f"^{left} .*metrics.jsonl is no record of a training"):
+            MetricsLog(tmp_path, resume_step=4)
+        assert path.read_bytes() == held
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
+def test_a_file_in_place_of_a_folder_is_one_line_before_training(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match=rf"^the folder \S+{name} cannot be made \(file exists\)"):
+        Workdir(tmp_path)
+
+
+def test_a_folder_in_place_of_the_records_is_one_line_before_training(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"^cannot write \S+metrics.jsonl: is a directory; "):
+        Workdir(tmp_path)
 
 
 def test_another_model_or_version_is_named():
