@@ -1,12 +1,16 @@
 """Progressive growing: which parameters train in which stage, and how a stage fades in."""
 
 import dataclasses
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from otuken_jax.errors import UserError
 from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import Params
 
+logger = logging.getLogger(__name__)
 # What the relief's loss reaches beside the text encoder: from a style text to a relief on a chart.
 ORNAMENT = (
     "style_encoder.text_proj.",
@@ -71,6 +75,39 @@ def plan_stages(
         Stage(i, resolution, epochs[i] + more[i], more[i], last=i == used[-1])
         for i, resolution in enumerate(resolutions)
     ]
+
+
+def one_pass(
+    index: int, resolution: int, last: bool, steps: int | None, fade_fraction: float
+) -> Stage:
+    """A stage of one epoch, of a plan that nobody knows."""
+    fade_steps = int(fade_fraction * (steps or 0))
+    return Stage(index, resolution, epochs=1, last=last, fade_steps=fade_steps)
+
+
+def frozen_parts(
+    stage: Stage, fading: bool, frozen: Iterable[str], pretrained: Iterable[str]
+) -> tuple[str, ...]:
+    """Pretrained encoders stay frozen; the text encoder until the last stage has faded in."""
+    parts = {*frozen, *pretrained}
+    if stage.last and not fading and "text_encoder" not in frozen:
+        parts.discard("text_encoder")
+    return tuple(sorted(parts))
+
+
+def check_positive(**numbers: int) -> None:
+    """UserError if one of the trainer's numbers is below 1."""
+    for name, value in numbers.items():
+        if value < 1:
+            raise UserError(f"{name}={value}; give a number from 1")
+
+
+def steps_per_epoch(loader: Iterable, *, fades: bool) -> int | None:
+    """Batches per epoch, if the loader knows."""
+    steps = getattr(loader, "steps_per_epoch", None)
+    if steps is None and hasattr(loader, "__len__"):
+        steps = len(loader)
+    return steps
 
 
 def count_steps(

@@ -32,9 +32,13 @@ from otuken_jax.training.optimizer import (
 )
 from otuken_jax.training.stages import (
     Stage,
+    check_positive,
     count_steps,
     describe_groups,
+    frozen_parts,
+    one_pass,
     plan_stages,
+    steps_per_epoch,
     trainable_groups,
 )
 from otuken_jax.training.step import (
@@ -58,6 +62,9 @@ class Otuken3DTrainer:
 
     `Otuken3DModel.from_pretrained("runs/mine")` then loads the best checkpoint, and
     `python -m otuken_jax.generate --checkpoint runs/mine` makes meshes with it.
+
+    `train_epoch` saves nothing. `train` starts anew from what it trained, unless the workdir has a
+    checkpoint of a later step: then it goes on from that one, and says so.
 
     Args:
         model: is updated in place, after every epoch.
@@ -109,8 +116,7 @@ class Otuken3DTrainer:
         pictures=None,
         pointnet: PointNet2 | None = None,
     ) -> None:
-        for name, value in (("eval_every", eval_every), ("log_every", log_every)):
-            _check_positive(name, value)
+        check_positive(eval_every=eval_every, log_every=log_every)
         self.model = model
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -143,17 +149,10 @@ class Otuken3DTrainer:
         self._iterator: Iterator | None = None
         self._folder: Workdir | None = None
         self._log: MetricsLog | None = None
+        self._unsaved = False  # train_epoch has trained since the last start of train
         self._compiling = False  # until the present step has run once
 
     # The state of the compiled step
-
-    def _frozen_parts(self, stage: Stage) -> tuple[str, ...]:
-        """Pretrained encoders stay frozen; the text encoder until the last stage has faded in."""
-        frozen = {*self.model.frozen, *self.model.pretrained_parts()}
-        fading = self.progress.stage_step < stage.fade_steps
-        if stage.last and not fading and "text_encoder" not in self.model.frozen:
-            frozen.discard("text_encoder")
-        return tuple(sorted(frozen))
 
     def _place_model(self) -> tuple[ModelDef, Params]:
         """The model's parts, its parameters now where the mesh is to have them.
@@ -168,7 +167,8 @@ class Otuken3DTrainer:
 
     def _prepare(self, stage: Stage) -> None:
         """Builds the compiled step and the optimizer for a stage and its frozen parts."""
-        frozen = self._frozen_parts(stage)
+        fading = self.progress.stage_step < stage.fade_steps
+        frozen = frozen_parts(stage, fading, self.model.frozen, self.model.pretrained_parts())
         # Placed alike every time: other shardings would compile the step once more.
         modeldef, params = self._place_model()
         ornament_alone = self.progress.epoch < stage.ornament_epochs
@@ -223,20 +223,21 @@ class Otuken3DTrainer:
 
         A stage that was not trained before fades in over the first `fade_fraction` of the pass.
         How many passes there will be is unknown: neither the band's weight nor the rate falls.
+        Nothing is saved or logged, with a workdir neither.
         """
+        self.interrupted = False
         loader = self.train_loader if loader is None else loader
         new = self.model.stage > 0 and self.model.stage > self.progress.stage
         if self.model.stage != self.progress.stage:
             self.progress = Progress(stage=self.model.stage)
-        steps = _length(loader)
-        stage = Stage(
-            self.model.stage,
-            self.model.voxel_size,
-            epochs=1,
-            last=self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1,
-            fade_steps=int(self.fade_fraction * (steps or 0)) if new else 0,
-        )
-        return self._run_epoch(stage, iter(loader), steps, None)
+        self.progress.epoch_step = 0
+        steps = steps_per_epoch(loader, fades=new and self.fade_fraction > 0)
+        last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
+        fade = self.fade_fraction if new else 0.0
+        stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
+        means = self._run_epoch(stage, iter(loader), steps, None)
+        self._unsaved = True
+        return means
 
     def _run_epoch(
         self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
@@ -295,8 +296,7 @@ class Otuken3DTrainer:
         check_finite(step, values, self._folder and self._folder.newest_path)
         if bar is not None:
             bar.update()
-            shown = {k: f"{values[k]:.3f}" for k in ("loss", "iou") if k in values}
-            bar.set_postfix(shown)
+            bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", "iou") if k in values})
         if self._log is not None and step % self.log_every == 0:
             self._log.scalars(step, values)
         return values
@@ -304,8 +304,7 @@ class Otuken3DTrainer:
     @property
     def learning_rate(self) -> float:
         """As the plateau has it, before warm-up and cooldown."""
-        plateau = self.progress.plateau
-        return plateau.learning_rate if plateau else self.optimizer_config.learning_rate
+        return (self.progress.plateau or self.optimizer_config).learning_rate
 
     def validate(self, loader: Iterable | None = None) -> dict[str, float]:
         """Measures on the validation set at the active stage, see `Validation`; alpha 1,
@@ -329,10 +328,10 @@ class Otuken3DTrainer:
         of it.
 
         Raises:
-            UserError: a cooldown is asked for, but the loader does not know its length; or
-                `save_every` is below 1.
+            UserError: a cooldown is asked for, but the loader does not know its length; the
+                checkpoints are of a larger model; `save_every` is below 1.
         """
-        _check_positive("save_every", save_every)
+        check_positive(save_every=save_every)
         self.interrupted = False
         if self.workdir is None and processes.is_primary():
             logger.warning(
@@ -341,7 +340,8 @@ class Otuken3DTrainer:
             )
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs, self.ornament_epochs)
-        steps = _length(self.train_loader)
+        fades = self.fade_fraction > 0 and any(s.epochs for s in plan[1:])
+        steps = steps_per_epoch(self.train_loader, fades=fades)
         if steps is None and self.cooldown > 0:
             raise UserError(
                 f"cooldown={self.cooldown} needs a train_loader that knows its length; "
@@ -357,6 +357,7 @@ class Otuken3DTrainer:
             stack.callback(self.model.set_voxel_size, resolutions[-1])
             if self._folder is not None:
                 stack.callback(self._folder.close)
+                stack.callback(setattr, self, "_log", None)  # train_epoch has none
             stack.enter_context(processes.handling_stop(self._on_signal))
             for stage in stages[self.progress.stage :]:
                 if stage.index != self.progress.stage:
@@ -372,9 +373,8 @@ class Otuken3DTrainer:
         return metrics
 
     def _new_stage_progress(self, stage: Stage, patience: int | None) -> Progress:
-        plateau = Plateau(
-            self.optimizer_config.learning_rate, self.plateau_factor, self.plateau_patience
-        )
+        rate = self.optimizer_config.learning_rate
+        plateau = Plateau(rate, self.plateau_factor, self.plateau_patience)
         return Progress(stage=stage.index, plateau=plateau, early_stopping=EarlyStopping(patience))
 
     def _train_stage(self, stage: Stage, steps: int | None, save_every: int) -> dict[str, float]:
@@ -448,8 +448,17 @@ class Otuken3DTrainer:
         self._folder = Workdir(self.workdir)
         self._log = self._folder.log
         step = self._folder.newest
+        unsaved, self._unsaved = self._unsaved, False
         if step is None:
             return False
+        if unsaved and self.step > step:
+            words = "starts anew from this trainer's step %d: the checkpoint of step %d is older"
+            logger.warning(words, self.step, step)
+            return False
+        if unsaved:
+            logger.warning(
+                "what train_epoch trained is given up for the checkpoint of step %d", step
+            )
         self.progress = self._folder.read_progress(self.model)
         self.step = step
         self._prepare(stages[self.progress.stage])
@@ -483,14 +492,3 @@ class Otuken3DTrainer:
                 loss=loss,
                 meta=self.meta,
             )
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{name}={value}; give a number from 1")
-
-
-def _length(loader: Iterable) -> int | None:
-    """Batches per epoch, if the loader knows."""
-    steps = getattr(loader, "steps_per_epoch", None)
-    return steps if steps is not None else len(loader) if hasattr(loader, "__len__") else None

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import jax
 import jax.numpy as jnp
@@ -197,6 +198,48 @@ def test_intervals_below_one_are_refused(tiny_model):
         sphere_trainer(tiny_model).train(save_every=0)
 
 
+def test_train_starts_from_what_train_epoch_trained(tiny_model, tmp_path, monkeypatch, caplog):
+    """Unless a checkpoint is of a later step, as when the script that made it is run again."""
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    params = split_model(tiny_model)[1]
+    name = next(name for name in params if name.startswith("fusion."))
+    settings = {"workdir": tmp_path, "val_loader": None, "stage_epochs": (1,)}
+
+    def trained(trainer) -> tuple[int, float]:
+        after = split_model(trainer.model)[1][name]
+        return trainer.step, float(np.round(np.mean(after - params[name])))
+
+    first = sphere_trainer(copied(tiny_model, 8), **settings)
+    first.train()
+    assert trained(first) == (2, 2)
+    first.train_epoch()
+    records = (tmp_path / "metrics.jsonl").read_bytes()
+    first.train_epoch()
+    assert trained(first) == (6, 6)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == records
+    first.train()
+    assert trained(first) == (8, 8)
+    words = "starts anew from this trainer's step 6: the checkpoint of step 2 is older"
+    assert caplog.messages == [words]
+    again = sphere_trainer(copied(tiny_model, 8), **settings)
+    again.train_epoch()
+    again.train()
+    assert trained(again) == (8, 8)
+    assert caplog.messages[1:] == [
+        "what train_epoch trained is given up for the checkpoint of step 8"
+    ]
+
+
+def test_checkpoints_of_a_later_stage_are_refused(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    settings = {"workdir": tmp_path, "val_loader": None}
+    sphere_trainer(copied(tiny_model, 12), **settings).train(num_epochs=2)
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    with pytest.raises(UserError, match=r"checkpoints/4 has grown to 12\^3 and the .* set to 8\^3"):
+        trainer.train(num_epochs=2)
+    assert trainer.model.voxel_size == 8
+
+
 @pytest.mark.parametrize(("name", "said"), [("SIGTERM", "saved"), ("SIGINT", "not saved")])
 def test_an_interrupted_run_can_be_started_again(
     tiny_model, tmp_path, monkeypatch, caplog, ctrl_c, name, said
@@ -223,6 +266,19 @@ def test_an_interrupted_run_can_be_started_again(
     assert (tmp_path / "checkpoints" / "1").is_dir() == (said == "saved")
     trainer.train()
     assert (trainer.interrupted, trainer.step, trainer.model.voxel_size) == (False, 5, 12)
+
+
+def test_after_an_interrupted_run_a_pass_is_whole(tiny_model, monkeypatch):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8), train_loader=sphere_loader(3))
+    trainer.preparer = Mock(wraps=trainer.preparer)
+    trainer.preparer.side_effect = lambda _: os.kill(os.getpid(), signal.SIGTERM) or DEFAULT
+    trainer.train(num_epochs=1)
+    assert (trainer.interrupted, trainer.step) == (True, 1)
+    trainer.preparer.side_effect = None
+    for step in (4, 7):
+        trainer.train_epoch()
+        assert (trainer.interrupted, trainer.step) == (False, step)
 
 
 def test_stopped_in_the_last_validation_it_says_so(tiny_model, monkeypatch, caplog):
