@@ -103,10 +103,12 @@ def check_positive(**numbers: int) -> None:
 
 
 def steps_per_epoch(loader: Iterable, *, fades: bool) -> int | None:
-    """Batches per epoch, if the loader knows."""
+    """Batches per epoch, if the loader knows; else `fades` warns that no stage will fade in."""
     steps = getattr(loader, "steps_per_epoch", None)
     if steps is None and hasattr(loader, "__len__"):
         steps = len(loader)
+    if steps is None and fades:
+        logger.warning("new stages start without fade-in: it needs a train_loader with __len__")
     return steps
 
 

@@ -223,7 +223,7 @@ class Otuken3DTrainer:
 
         A stage that was not trained before fades in over the first `fade_fraction` of the pass.
         How many passes there will be is unknown: neither the band's weight nor the rate falls.
-        Nothing is saved or logged, with a workdir neither.
+        Nothing is saved or logged, with a workdir neither. UserError if the loader gives no batch.
         """
         self.interrupted = False
         loader = self.train_loader if loader is None else loader
@@ -282,6 +282,11 @@ class Otuken3DTrainer:
                 self._state = self._signature = None
             else:
                 self._sync_model()
+        if self.progress.epoch_step == 0:
+            raise UserError(
+                f"the training loader gave no batch after step {self.step}; give one that starts "
+                "anew with every epoch, such as a list"
+            )
         if not self.interrupted:
             self.progress.epoch_step = 0
             self.progress.epoch += 1
@@ -328,8 +333,8 @@ class Otuken3DTrainer:
         of it.
 
         Raises:
-            UserError: a cooldown is asked for, but the loader does not know its length; the
-                checkpoints are of a larger model; `save_every` is below 1.
+            UserError: a cooldown is asked for, but the loader does not know its length; a loader
+                gives no batch; the checkpoints are of a larger model; `save_every` is below 1.
         """
         check_positive(save_every=save_every)
         self.interrupted = False
@@ -399,9 +404,10 @@ class Otuken3DTrainer:
                 last = self.progress.epoch == stage.epochs
                 save = self.progress.epoch % save_every == 0
                 # With the ornament alone there is no shape yet to validate.
-                validate = last or self.progress.epoch % self.eval_every == 0
-                if validate and not ornament_alone:
-                    metrics = self.validate() or means
+                due = (last or self.progress.epoch % self.eval_every == 0) and not ornament_alone
+                # No metrics: stopped at the end of an epoch, resumed, and nothing to validate with.
+                if due and (found := self.validate() or means):
+                    metrics = found
                     self._after_validation(stage, metrics, save, last)
                 elif save:
                     self._save()

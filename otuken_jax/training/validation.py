@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from otuken_jax import metrics_frechet
+from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.pointnet2 import PointNet2
@@ -32,7 +33,11 @@ class Validator:
     def __call__(
         self, model: Otuken3DModel, batches: Iterable[dict[str, np.ndarray]], mesh: Mesh
     ) -> dict[str, float]:
-        """The metrics of `Validation` at the model's active stage: alpha 1, canonical pose."""
+        """The metrics of `Validation` at the model's active stage: alpha 1, canonical pose.
+
+        Raises:
+            UserError: there is no batch.
+        """
         modeldef, params = split_model(model)
         if modeldef not in self._steps:
             # One compilation per stage; older stages' are not needed again.
@@ -47,6 +52,11 @@ class Validator:
             put = sharding.put_batch(mesh, batch | {"valid": valid})
             valid = put.pop("valid")
             sums.add(self._steps[modeldef](params, put, valid))
+        if size is None:
+            raise UserError(
+                "the validation loader gave no batch; give one that starts anew with every "
+                "validation, such as a list, or None"
+            )
         return sums.metrics()
 
 

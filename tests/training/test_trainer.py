@@ -198,6 +198,50 @@ def test_intervals_below_one_are_refused(tiny_model):
         sphere_trainer(tiny_model).train(save_every=0)
 
 
+class Unmeasured:
+    """Batches without a length: an iterator, or anew each time it is asked."""
+
+    def __init__(self, batches: list, *, once: bool) -> None:
+        self.batches, self.once = iter(batches) if once else batches, once
+
+    def __iter__(self):
+        return self.batches if self.once else iter(self.batches)
+
+
+@pytest.mark.parametrize(
+    ("loaders", "words"),
+    [
+        ({"train_loader": []}, "the training loader gave no batch after step 0; give"),
+        (
+            {"train_loader": Unmeasured(sphere_loader(), once=True)},
+            "the training loader gave no batch after step 2; give",
+        ),
+        ({"val_loader": []}, "the validation loader gave no batch; give"),
+    ],
+)
+def test_a_loader_without_batches_is_one_line(tiny_model, monkeypatch, loaders, words):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 8), **{"val_loader": None} | loaders)
+    with pytest.raises(UserError, match=f"^{words}"):
+        trainer.train(num_epochs=2)
+
+
+def test_without_a_length_there_is_no_fade_in_and_it_is_said(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    loader = Unmeasured(sphere_loader(), once=False)
+    words = "new stages start without fade-in: it needs a train_loader with __len__"
+    trainer = sphere_trainer(copied(tiny_model, 12), train_loader=loader, val_loader=None)
+    trainer.model.set_voxel_size(8)
+    trainer.train_epoch()
+    trainer.train(num_epochs=1)
+    assert words not in caplog.messages
+    trainer.model.set_voxel_size(12)
+    trainer.train_epoch()
+    assert caplog.messages.count(words) == 1
+    trainer.train(num_epochs=2)
+    assert caplog.messages.count(words) == 2
+
+
 def test_train_starts_from_what_train_epoch_trained(tiny_model, tmp_path, monkeypatch, caplog):
     """Unless a checkpoint is of a later step, as when the script that made it is run again."""
     monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
@@ -279,6 +323,22 @@ def test_after_an_interrupted_run_a_pass_is_whole(tiny_model, monkeypatch):
     for step in (4, 7):
         trainer.train_epoch()
         assert (trainer.interrupted, trainer.step) == (False, step)
+
+
+@pytest.mark.slow
+def test_stopped_in_the_last_step_a_run_ends_without_validation(tiny_data, tmp_path, monkeypatch):
+    """Of an epoch, by a loader that goes on where it was: no step is left to take metrics of."""
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    config = run_config(tiny_data, "train.stage_epochs=(1,1)", "optim.cooldown=0.0")
+    for step in (4, 8):
+        trainer = run.build_trainer(config, tmp_path)
+        trainer.val_loader = None
+        if step == 4:
+            trainer._record = lambda at, *_: (
+                {"loss": 1.0} if at < 3 else os.kill(os.getpid(), signal.SIGTERM) or {"loss": 1.0}
+            )
+        trainer.train(save_every=1)
+        assert trainer.step == step
 
 
 def test_stopped_in_the_last_validation_it_says_so(tiny_model, monkeypatch, caplog):
