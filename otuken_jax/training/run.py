@@ -280,7 +280,9 @@ def train(config: ConfigDict, workdir: Path) -> Otuken3DTrainer:
         save_every=config.checkpoint.save_every,
         early_stopping_patience=config.train.early_stopping_patience,
     )
-    if metrics and not trainer.interrupted:
+    if not metrics and not trainer.interrupted:
+        print(f"nothing left to train: the run ended at step {trainer.step}", file=sys.stderr)
+    elif not trainer.interrupted:
         print(
             f"step {trainer.step}: validation loss {metrics['loss']:.4f}, "
             f"IoU {metrics.get('iou', float('nan')):.3f}; checkpoints in {workdir / 'checkpoints'}",

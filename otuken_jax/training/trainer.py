@@ -364,7 +364,7 @@ class Otuken3DTrainer:
                 stack.callback(self._folder.close)
                 stack.callback(setattr, self, "_log", None)  # train_epoch has none
             stack.enter_context(processes.handling_stop(self._on_signal))
-            for stage in stages[self.progress.stage :]:
+            for stage in [s for s in stages[self.progress.stage :] if s.epochs]:
                 if stage.index != self.progress.stage:
                     self.progress = self._new_stage_progress(stage, early_stopping_patience)
                 self.model.set_voxel_size(stage.resolution)

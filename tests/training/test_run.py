@@ -256,3 +256,20 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(
     parts = [f"train/grad_norm/{part}" for part in PARTS]
     assert {"train/learning_rate", "train/grad_norm", "train/loss/field", *parts} <= names
     assert {"train/iou", "val/iou"} <= names
+
+
+def test_a_run_that_has_ended_says_so(tiny_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+
+    def build(config, workdir):
+        settings = {"workdir": workdir, "val_loader": None, "stage_epochs": (1, 0)}
+        return sphere_trainer(copied(tiny_model, 12), **settings)
+
+    monkeypatch.setattr(run, "build_trainer", build)
+    said = (
+        "step 2: validation loss 1.0000, IoU 0.000; ",
+        "nothing left to train: the run ended at",
+    )
+    for words in said:
+        run.train(load_config(str(TINY)), tmp_path)
+        assert capsys.readouterr().err.splitlines()[-1].startswith(words)

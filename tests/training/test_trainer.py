@@ -284,6 +284,17 @@ def test_checkpoints_of_a_later_stage_are_refused(tiny_model, tmp_path, monkeypa
     assert trainer.model.voxel_size == 8
 
 
+def test_a_stage_without_epochs_is_skipped(tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    trainer = sphere_trainer(copied(tiny_model, 16), stage_epochs=(0, 1, 0), val_loader=None)
+    assert trainer.train() == {"loss": 1.0, "iou": 0.0}
+    assert trainer.step == 2
+    error = capsys.readouterr().err
+    assert "12^3" in error
+    assert "8^3" not in error
+    assert "16^3" not in error
+
+
 @pytest.mark.parametrize(("name", "said"), [("SIGTERM", "saved"), ("SIGINT", "not saved")])
 def test_an_interrupted_run_can_be_started_again(
     tiny_model, tmp_path, monkeypatch, caplog, ctrl_c, name, said
