@@ -19,7 +19,7 @@ def get_config():
     data.num_heldout_phrasing = 80
 
     config.optim.learning_rate = 1e-3  # at 2e-3 the relief's loss falls no further than 0.11
-    config.optim.cooldown = 0.75  # of these epochs, nearly all but the ornament's
+    config.optim.cooldown = 0.75  # of all epochs: from the last of the ornament on
     config.train.ornament_epochs = 4
     config.train.stage_epochs = (7, 2)
     config.checkpoint.save_every = 1
