@@ -112,7 +112,7 @@ def ram(length: float, horn: float, base: float, thickness: float) -> Surface:
 
 def ahlat_stele(width: float, crest: float, body: float, thickness: float) -> Surface:
     """Ahlat şahidesi: a tall framed slab on a plinth; its top flat, corbelled or with dragons."""
-    half_y = blend(width, 0.5625, 0.5, 0.4375)  # halfway between the centres of a 64^3 grid
+    half_y = blend(width, 0.625, 0.56, 0.5)  # halfway between the centres of a 64^3 grid
     half_x = half_thickness(body, thickness)
     kind = round(crest)
     frame = 0.09
