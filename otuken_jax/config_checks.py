@@ -93,7 +93,7 @@ RANGES = {
     "train.loss.surface.laplacian": NATURAL,
     "train.loss.surface.consistency": NATURAL,
     "train.loss.surface.points": COUNT,
-    "train.loss.surface.min_iou": SHARE,
+    "train.loss.surface.min_iou": Range("an IoU, up to 1; below 0 it is always reached", -1, 1),
     "train.loss.surface.smoothing": NATURAL,
     "mesh.data": Range("-1 or a number of devices", -1),
     "mesh.fsdp": COUNT,
