@@ -42,16 +42,26 @@ class Loaded(Generator):
 GENERATOR = Loaded()
 
 
-@pytest.fixture(scope="module")
-def motif_data(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("motifs")
+def build_set(directory, **selection):
+    """A small motif data set at the resolution of these tests."""
     build_motif_dataset(
         directory,
-        num_shapes=24,
         resolution=R,
         num_points=512,
         seed=0,
         coarsest=16,
+        num_workers=0,
+        progress=False,
+        **selection,
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def motif_data(tmp_path_factory):
+    return build_set(
+        tmp_path_factory.mktemp("motifs"),
+        num_shapes=24,
         hosts=("vazo", "kase"),
         motifs=("lale", "yildiz8", "hilal"),
         styles=("iznik", "selcuklu"),
@@ -59,32 +69,21 @@ def motif_data(tmp_path_factory):
         num_val=9,
         num_heldout=4,
         num_heldout_phrasing=1,
-        num_workers=0,
-        progress=False,
     )
-    return directory
 
 
 @pytest.fixture(scope="module")
 def bound_data(tmp_path_factory):
     """A set that follows the table: in these styles a tile takes two motifs or one, a bead one."""
-    directory = tmp_path_factory.mktemp("bound")
-    build_motif_dataset(
-        directory,
+    return build_set(
+        tmp_path_factory.mktemp("bound"),
         num_shapes=8,
-        resolution=R,
-        num_points=512,
-        seed=0,
-        coarsest=16,
         hosts=("cini", "nazarboncuk"),
         motifs=("lale", "penc", "goz"),
         styles=("iznik", "erkenosmanli"),
         num_val=6,
         num_heldout=0,
-        num_workers=0,
-        progress=False,
     )
-    return directory
 
 
 def ball_record(radius: float, captions: dict[str, str] | None = None, style: str = "") -> bytes:
