@@ -46,21 +46,20 @@ def _ciftkartal(u: Field, v: Field) -> Field:
 
 
 def _aslan(u: Field, v: Field) -> Field:
-    trunk = taper(u, v, path("-.46,-.1 .24,-.04"), (0.42, 0.48))
+    trunk = taper(u, v, path("-.5,-.14 .2,-.1"), (0.4, 0.46))
     legs = union(
-        stroke(u, v, curve("-.54,-.1 -.66,-.5 -.56,-.84 -.46,-.86"), 0.22),
-        stroke(u, v, curve("-.34,-.14 -.2,-.5 -.2,-.86 -.08,-.86"), 0.2),
-        stroke(u, v, path(".18,-.1 .2,-.86 .32,-.86"), 0.21),
-        stroke(u, v, curve(".36,-.06 .6,-.3 .68,-.6 .84,-.6"), 0.2),
+        stroke(u, v, curve("-.58,-.1 -.74,-.5 -.68,-.85 -.54,-.86"), 0.23),
+        stroke(u, v, curve("-.42,-.14 -.24,-.5 -.26,-.85 -.1,-.86"), 0.23),
+        stroke(u, v, path(".18,-.1 .18,-.86 .32,-.86"), 0.23),
+        stroke(u, v, curve(".3,-.1 .64,-.24 .64,-.52 .84,-.52"), 0.23),
     )
-    tail = stroke(u, v, curve("-.58,-.04 -.86,.2 -.74,.56 -.46,.54 -.36,.82"), 0.19)
-    x, y = u - 0.38, v - 0.44
+    tail = stroke(u, v, curve("-.6,-.04 -.88,.2 -.8,.56 -.6,.64"), 0.2)
+    tuft = taper(u, v, curve("-.64,.64 -.42,.58 -.36,.3"), (0.2, 0.38, 0.1))
+    x, y = u - 0.3, v - 0.44
     r, angle = polar(x, y)
-    mane = cut(
-        r - 0.44 - 0.05 * np.cos(8 * angle), stroke(x, y, arc((0.02, 0), 0.2, 110, 250), 0.13)
-    )
-    muzzle = taper(x, y, path(".1,.0 .46,-.08"), (0.4, 0.22))
-    return cut(union(trunk, legs, tail, mane, muzzle), disc(x, y, 0.16, 0.08, 0.09))
+    mane = r - 0.42 - 0.07 * np.cos(8 * angle)
+    face = taper(x, y, path(".16,0 .45,-.08"), (0.52, 0.46))
+    return cut(union(trunk, legs, tail, tuft, mane, face), disc(x, y, 0.2, 0.04, 0.09))
 
 
 def _geyik(u: Field, v: Field) -> Field:

@@ -5,7 +5,6 @@ import numpy as np
 from otuken_jax.data.motifs.drawing import (
     Field,
     Motif,
-    both,
     curve,
     cut,
     disc,
@@ -64,35 +63,41 @@ def _palmet(u: Field, v: Field) -> Field:
 
 def _akantus(u: Field, v: Field) -> Field:
     s = np.abs(u)
-    field = taper(u, v, path("0,-.9 0,.7"), (0.5, 0.3))
-    for x, y, angle, length, half in (
-        (0.0, 0.3, 0, 0.66, 0.24),
-        (0.06, 0.1, 40, 0.82, 0.2),
-        (0.08, -0.26, 62, 0.84, 0.2),
-        (0.1, -0.6, 84, 0.74, 0.2),
-    ):
-        lobe = petal(*turned(s - x, v - y, angle), -0.2, length, half)
-        field = union(field, lobe)
-    return cut(field, taper(u, v, path("0,-.96 0,.5"), (0.2, 0.1)))
+    field = taper(u, v, path("0,-.94 0,.4"), (0.6, 0.7, 0.4))
+    # Lobes of three teeth each, two to a side and one on top, with an eye between them.
+    lobes = ((0.0, 0.36, 0, 0.6), (0.26, 0.08, 56, 0.7), (0.24, -0.54, 82, 0.72))
+    for x, y, angle, length in lobes:
+        field = union(field, disc(s, v, x, y, 0.2))
+        for lean, share in ((-46, 0.84), (0, 1.0), (46, 0.84)):
+            tooth = petal(*turned(s - x, v - y, angle + lean), -0.3, share * length, 0.16)
+            field = union(field, tooth)
+    eye = taper(s, v, path(".46,-.24 .8,-.18"), (0.2, 0.28))
+    return cut(field, union(eye, taper(u, v, path("0,-1 0,.1"), (0.2, 0.18))))
 
 
 def _munhani(u: Field, v: Field) -> Field:
-    comma = taper(
-        u, v, curve("-.08,-.28 .3,.1 .4,.46 .1,.74 -.44,.78"), (1.26, 1.1, 0.8, 0.46, 0.06)
-    )
-    return cut(comma, both(comma + 0.2, -0.36 - comma))
+    # Three commas that come out from behind one another, like feathers.
+    field = np.full(u.shape, np.inf)
+    for crest, widths in (
+        (".38,-.36 .46,.1 .2,.54 -.34,.74 -.86,.42", (1.0, 0.94, 0.72, 0.42, 0.14)),
+        (".0,-.42 .08,-.1 -.1,.2 -.44,.27 -.87,.0", (0.86, 0.76, 0.56, 0.36, 0.14)),
+        ("-.42,-.58 -.4,-.42 -.52,-.26 -.88,-.32", (0.66, 0.6, 0.4, 0.12)),
+    ):
+        comma = taper(u, v, curve(crest), widths)
+        field = union(comma, cut(field, comma - 0.18))
+    return field
 
 
 def _hayatagaci(u: Field, v: Field) -> Field:
     s = np.abs(u)
     field = union(
-        stroke(u, v, [(0, -0.8), (0, 0.6)], 0.22),
+        stroke(u, v, [(0, -0.8), (0, 0.6)], 0.24),
         polygon(s, v, path("0,-.52 .54,-.94 0,-.94")),
         petal(u, v, 0.42, 0.98, 0.18),
     )
     for height, reach in ((-0.5, 0.76), (-0.04, 0.68), (0.4, 0.5)):
         tip = (reach, height + 0.3)
-        field = union(field, stroke(s, v, [(0, height), tip], 0.2), disc(s, v, *tip, 0.17))
+        field = union(field, stroke(s, v, [(0, height), tip], 0.23), disc(s, v, *tip, 0.17))
     return field
 
 

@@ -15,6 +15,7 @@ from otuken_jax.data.motifs.drawing import (
     stroke,
     union,
 )
+from otuken_jax.data.motifs.primitives import box_distance
 
 
 def octagram(u: Field, v: Field, size: float) -> Field:
@@ -59,15 +60,14 @@ def _hacvari(u: Field, v: Field) -> Field:
 
 
 def _girih(u: Field, v: Field) -> Field:
-    wave = path("-1.3,-.3 -.58,.42 .58,.42 1.3,-.3")
-    upper, lower = stroke(u, v, wave, 0.3), stroke(u, -v, wave, 0.3)
-    right, left = stroke(v, u, wave, 0.3), stroke(v, -u, wave, 0.3)
-    # Each strand goes over and under in turn: at the sides, above and below, in the middle.
-    where = [np.abs(u) > 0.71, np.abs(v) > 0.71, u * v > 0]
-    lying, standing = union(upper, lower), union(right, left)
-    over = [np.where(u > 0, lower, upper), np.where(v > 0, right, left), lying]
-    under = [np.where(u > 0, upper, lower), np.where(v > 0, left, right), standing]
-    return interlaced(np.select(where, over, standing), np.select(where, under, lying), 0.1)
+    def strand(x: Field, y: Field) -> Field:
+        return stroke(np.abs(x), np.abs(y), path("-.3,1.3 .36,.64 1.4,.64"), 0.26)
+
+    # The straps leave an eight-pointed star between them, and weave at its corners.
+    lying, standing = strand(u, v), strand(v, u)
+    over = np.where(u * v > 0, lying, standing)
+    straps = interlaced(over, np.where(u * v > 0, standing, lying), 0.1)
+    return union(straps, octagram(u, v, 0.33))
 
 
 def _petek(u: Field, v: Field) -> Field:
@@ -78,7 +78,7 @@ def _petek(u: Field, v: Field) -> Field:
         y = np.mod(y + height, 2 * height) - height
         return np.maximum(np.abs(x), np.abs(x) / 2 + np.abs(y) * np.sqrt(3) / 2)
 
-    return 0.39 - union(edge(u, v), edge(u + 0.5, v + height))
+    return 0.385 - union(edge(u, v), edge(u + 0.5, v + height))
 
 
 def _sebeke(u: Field, v: Field) -> Field:
@@ -86,29 +86,29 @@ def _sebeke(u: Field, v: Field) -> Field:
         return octagram(np.abs(x) - 0.5, np.abs(y) - 0.5, size)
 
     small = np.abs(np.abs(u) - 1) + np.abs(v)
-    small = union(small, np.abs(u) + np.abs(v), np.abs(u) + np.abs(np.abs(v) - 1)) - 0.17
-    return cut(0 * u - 1.0, union(hole(u, v, 0.29), small))
+    small = union(small, np.abs(u) + np.abs(v), np.abs(u) + np.abs(np.abs(v) - 1)) - 0.15
+    return cut(0 * u - 1.0, union(hole(u, v, 0.275), small))
 
 
 def _mukarnas(u: Field, v: Field) -> Field:
-    x = np.abs(np.mod(u, 1.0) - 0.5)
-    shifted = 0.5 - x
-    arch = curve("0,.6 .18,.48 .4,.28 .5,-.06")
-    tiers = union(
-        stroke(x, v + 0.9, arch, 0.2),
-        stroke(shifted, v + 0.3, arch, 0.2),
-        stroke(x, v - 0.3, arch, 0.2),
-    )
-    return both(union(tiers, np.abs(v - 0.88) - 0.1), np.abs(v) - 0.96)
+    arch = [*curve("0,.46 .14,.3 .2,.08 .2,-.02"), (0, 0)]
+    body, niches = np.abs(v - 0.86) - 0.1, np.full(u.shape, np.inf)
+    for tier, reach in enumerate((1.0, 0.79, 0.46)):  # each half a niche in from the one above
+        x = np.abs(np.mod(u + (tier + 1) / 3, 2 / 3) - 1 / 3)
+        y = v - 0.22 + 0.56 * tier  # up from the tier's foot
+        body = union(body, box_distance(u, y - 0.27, reach, 0.28))
+        niches = union(niches, both(polygon(x, y, arch), np.abs(u) - reach + 0.1))
+    return cut(body, niches)
 
 
 def _turkucgen(u: Field, v: Field) -> Field:
-    tip = np.abs(np.mod(u, 1.0) - 0.5)  # two triangles a cell: 0 at a tip, 0.5 in a valley
-    rise = np.clip((v + 0.9) / 1.8, 0.0, 1.0)
-    up = both(tip - 0.5 * (1 - rise) + 0.11, np.abs(v) - 0.94)
-    down = both(0.5 - tip - 0.5 * rise + 0.11, np.abs(v) - 0.94)
-    facet = both(0.5 - tip - 0.5 * rise + 0.3, v - 0.74)
-    return cut(union(up, down), facet)
+    def folded(x: Field, y: Field) -> Field:
+        """An upright triangle, one face in the light."""
+        side = np.abs(x) - 0.5 * (0.96 - y) + 0.1
+        face = both(side + 0.24, 0.1 - x, -0.72 - y)
+        return both(cut(side, face), np.abs(y) - 0.94)
+
+    return union(folded(u, v), folded(np.mod(u, 2.0) - 1, -v))
 
 
 GEOMETRIC: dict[str, Motif] = {

@@ -86,7 +86,8 @@ def _kufi(u: Field, v: Field) -> Field:
         "#.#.#.#.#",
         "#.###.###",
     )
-    return bitmap(u, v, rows)
+    # The strokes are a little wider than the gaps.
+    return union(*(bitmap(u + a, v + b, rows) for a in (-0.008, 0.008) for b in (-0.008, 0.008)))
 
 
 def _tugra(u: Field, v: Field) -> Field:
@@ -103,10 +104,11 @@ def _tugra(u: Field, v: Field) -> Field:
 
 
 def _im(u: Field, v: Field) -> Field:
-    ring = np.abs(np.hypot(u, v + 0.4) - 0.36) - 0.13
-    stem = stroke(u, v, path("0,-.04 0,.34"), 0.22)
-    fork = stroke(u, v, path("-.66,.84 -.4,.38 .5,.38 .5,.84"), 0.22)
-    return union(ring, stem, fork)
+    s = np.abs(u)
+    ring = np.abs(s + np.abs(v - 0.08) - 0.4) - 0.16
+    fork = stroke(s, v, path("0,.48 .52,.84"), 0.24)
+    foot = stroke(s, v, path("0,-.4 0,-.86 .56,-.86 .56,-.56"), 0.24)
+    return union(ring, fork, foot)
 
 
 def _tamga(u: Field, v: Field) -> Field:
