@@ -61,6 +61,7 @@ RANGES = {
     "data.ornament_in_caption": SHARE,
     "data.style_dropout": SHARE,
     "data.other_form": SHARE,
+    "data.unfamiliar": SHARE,
     "data.full_caption": SHARE,
     "data.one_sentence": SHARE,
     "data.num_workers": NATURAL,

@@ -30,11 +30,14 @@ CHOICE, MORE = 100, 6  # shapes that a caption may be of; so many the next one c
 SAMPLE = """## Rastgele şekiller / Random shapes
 
 As a data set has them; the captions above were chosen to say every word."""
-BY_NOUN = """## noun
+OTHER_KINDS = """## noun, unfamiliar
 
-A record has one more text, the object with words for the form of another one ("sivri külahlı ve
-yuvarlak planlı bir tabak"). It is no description: the shape is the noun's. Of the host's captions
-that training reads, `data.other_form` is this one's share, and the noun alone tells the host."""
+A record has three more texts. noun: the object with words for the form of another one ("sivri
+külahlı ve yuvarlak planlı bir tabak"). It is no description: the shape is the noun's. Of the host's
+captions that training reads, `data.other_form` is this one's share, and the noun alone tells the
+host. unfamiliar, unfamiliar_style: the full caption and the style text with made-up names of the
+style and often of colours ("Çirre tarzı, dultunuk mavisi üzerine"), in `data.unfamiliar` of what
+training reads, so that a name never met does not spoil the words beside it."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -260,7 +263,7 @@ def captions_page(count: int, seed: int) -> str:
     sections += [f"## {kind}\n\n" + "\n".join(texts) for kind, texts in lines.items() if texts]
     texts = [captions(recipe) | {"style_text": style_text(recipe)} for recipe in recipes]
     sample = [f"- {kind}: {text[kind]}" for text, kind in zip(texts, cycle(kinds), strict=False)]
-    sections += [SAMPLE + "\n\n" + "\n".join(sample[: count // 4]), BY_NOUN]
+    sections += [SAMPLE + "\n\n" + "\n".join(sample[: count // 4]), OTHER_KINDS]
     return "\n\n".join(sections) + "\n"
 
 

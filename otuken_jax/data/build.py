@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from otuken_jax.data.motifs.captions import captions, object_words, style_text
+from otuken_jax.data.motifs.captions import captions, object_words, style_text, unfamiliar_words
 from otuken_jax.data.motifs.phrases import CAPTIONS, STYLE_TEXT
 from otuken_jax.data.motifs.recipes import (
     HOSTS,
@@ -82,7 +82,9 @@ def make_record(task: _Task) -> bytes:
             "u": quantize_unit(fields.u),
             "v": quantize_unit(fields.v),
             **surface,
-            "captions": captions(recipe, heldout=task.other_words) | _by_noun(task),
+            "captions": captions(recipe, heldout=task.other_words)
+            | _by_noun(task)
+            | unfamiliar_words(recipe, heldout=task.other_words),
             "style_text": style_text(recipe, heldout=task.other_words),
             "recipe": recipe.to_dict(),
             "has_chart": True,

@@ -25,7 +25,8 @@ from otuken_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 _WARNING = threading.Lock()  # samples are read in threads, and what is said once is said by one
-NO_SENTENCE = ("host", "motif", "noun")  # kinds that leave out the object or its ornament
+# Kinds that leave out the object or its ornament, and those of a draw of their own.
+NO_SENTENCE = ("host", "motif", "noun", "unfamiliar", "unfamiliar_style")
 # Batches read ahead: grain's default of 500 would hold gigabytes.
 READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
 
@@ -41,6 +42,7 @@ class Draws:
     style_dropout: float = 0.1  # no style is given, and the target is the plain object
     full_caption: float = 0.0  # where the caption names both: the full one, rather than any kind
     other_form: float = 0.0  # where it names the object alone: another's words for the form
+    unfamiliar: float = 0.0  # style, and often colours, have names that nobody ever had
 
 
 class Inputs(NamedTuple):
@@ -50,6 +52,7 @@ class Inputs(NamedTuple):
     style: str | None
     points: bool
     plain: bool = False  # the target is the object without its ornament
+    tells_colors: bool = True  # False: their names may be made up
 
 
 class Source(NamedTuple):
@@ -76,13 +79,14 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
     `host`, or `noun`, whose words for the form are another object's and mean nothing). Without a
     style the target is the plain object, since nothing says what ornament it would carry; then
     `host` describes it and points, which would show it, are left out. A shape that never had a
-    style text has its caption there, as in `fixed_inputs`.
+    style text has its caption there, as in `fixed_inputs`. Made-up names teach to read on past a
+    name, not which colours it means.
     """
     captions, style = example["captions"], example["style_text"] or None
     if not captions:
         return Inputs(None, style, points=True)
     # Always the same number of draws, so that changing one probability moves nothing else.
-    modality, sentence, ornament, drop, full, other = rng.random(6)
+    modality, sentence, ornament, drop, full, other, unfamiliar = rng.random(7)
     pick = rng.integers(2**31)
     plain = captions.get("host")
     sentences = [text for kind, text in captions.items() if kind not in NO_SENTENCE]
@@ -91,14 +95,17 @@ def draw_inputs(example: Mapping[str, Any], draws: Draws, rng: np.random.Generat
         text = captions.get("full", text)
     if style and plain and "host_sdf" in example and drop < draws.style_dropout:
         return Inputs(plain, None, points=False, plain=True)
+    told = unfamiliar >= draws.unfamiliar or "unfamiliar" not in captions
+    if not told:
+        text, style = captions["unfamiliar"], captions["unfamiliar_style"]
     points = bool(modality >= draws.text_only)
     if modality >= draws.text_only + draws.text_and_points:
-        return Inputs(None, style, points)
+        return Inputs(None, style, points, tells_colors=told)
     if sentence < draws.one_sentence:
-        return Inputs(text, text, points)
+        return Inputs(text, text, points, tells_colors=told)
     if plain and ornament >= draws.ornament_in_caption:
         text = captions.get("noun", plain) if other < draws.other_form else plain
-    return Inputs(text, style or text, points)
+    return Inputs(text, style or text, points, tells_colors=told)
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,11 @@ class Assembler:
             "has_chart": np.bool_(example["has_chart"]),
             **{k: example[k][rows] for k in ("points", "normals", "colors")},
             # Points and colours are those of the target, unless that lost its ornament; a mesh
-            # may have no colours at all.
+            # may have no colours at all. Colours learned from made-up names would be a mean.
             "has_colors": np.bool_(
-                example.get("has_colors", True) and not (inputs.plain and ornamented)
+                example.get("has_colors", True)
+                and not (inputs.plain and ornamented)
+                and inputs.tells_colors
             ),
             "text_ids": text_ids,
             "text_mask": text_mask,

@@ -175,6 +175,7 @@ def build_loaders(
         data.style_dropout,
         data.full_caption,
         data.other_form,
+        data.unfamiliar,
     )
     return (
         make_loader(sources, "train", draws=draws, **common),

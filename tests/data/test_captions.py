@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 
 from otuken_jax.data.motifs import turkish
 from otuken_jax.data.motifs.captions import (
+    COLORS,
     LONGEST,
     captions,
     described,
     fill,
     parse_caption,
     style_text,
+    unfamiliar_words,
 )
 from otuken_jax.data.motifs.english import FORMS as ENGLISH_FORMS
 from otuken_jax.data.motifs.english import with_articles, without_articles
@@ -123,6 +126,43 @@ def test_every_template_can_be_read_back(kind, step):
         for recipe, text in said:
             assert text == " ".join(text.split())
             assert_says(text, recipe, slots)
+
+
+def test_unfamiliar_words_replace_names_of_style_and_colours_alone():
+    library = {word for entry in STYLES.values() for word in entry.name.split()}
+    library |= {word for name in COLORS for word in name.split()}
+    made_up, kept = set(), Counter()
+    for recipe in recipes(5):
+        texts = unfamiliar_words(recipe)
+        if recipe.motif is None:
+            assert not texts
+            continue
+        own = [captions(recipe)["full"], style_text(recipe)]
+        values = described(recipe)
+        for text, usual in zip(texts.values(), own, strict=True):
+            assert len(text.encode()) <= LONGEST
+            if len(usual) > 150:  # a longer name may not fit into the same template
+                continue
+            before, after = (Counter(re.findall(r"\w+", t)) for t in (usual, text))
+            gone, new = before - after, after - before
+            names = [STYLES[recipe.style].name, values["ground"], values["color"]]
+            assert gone <= Counter(word for name in names for word in name.split()), text
+            assert new, text
+            assert not new.keys() & library, text
+            made_up |= new.keys()
+            kept[sum(new.values())] += 1
+    assert len(made_up) > 100
+    assert min(kept[1], kept[2], kept[3]) > 10  # the style, with one colour or both
+
+
+def test_invented_words_are_in_harmony():
+    rng = np.random.default_rng(0)
+    words = [turkish.invented(rng) for _ in range(200)]
+    assert len(set(words)) > 190
+    for word in words:
+        vowels = {letter for letter in word if letter in turkish.VOWELS}
+        assert vowels, word
+        assert vowels <= set(BACK) or vowels <= set(FRONT), word
 
 
 def every_word():

@@ -217,9 +217,28 @@ def test_draws_have_the_stated_frequencies():
     assert not any(d.text == "derin vazo" and (d.plain or d.text == d.style) for d in drawn)
     bare = [d for d in drawn if d.text in ("derin vazo", "uzun vazo 0") and not d.plain]
     assert share(lambda d: d.text == "derin vazo", bare) == pytest.approx(0.4, abs=0.03)
+    example["captions"] |= {"unfamiliar": "Zumal vazo", "unfamiliar_style": "Zumal üslubu"}
+    drawn = [draw_inputs(example, Draws(unfamiliar=0.2), rng) for _ in range(5_000)]
+    assert not any("Zumal" in (d.text or "") + (d.style or "") for d in drawn if d.plain)
+    assert all(d.style in ("Zumal vazo", "Zumal üslubu") for d in drawn if d.text == "Zumal vazo")
+    styled = [d for d in drawn if not d.plain]
+    assert share(lambda d: "Zumal" in d.style, styled) == pytest.approx(0.2, abs=0.02)
+    assert all(d.tells_colors == ("Zumal" not in d.style) for d in styled)
     drawn = [draw_inputs(example, Draws(full_caption=0.6), rng) for _ in range(5_000)]
     full = share(lambda d: "lale motifli" in d.text, [d for d in drawn if d.text == d.style])
     assert full == pytest.approx(0.6 + 0.4 / 2, abs=0.03)
+
+
+def test_made_up_names_teach_no_colours(tmp_path):
+    example = make_example(0)
+    example["captions"] |= {"unfamiliar": "Zumal vazo", "unfamiliar_style": "Zumal üslubu"}
+    write_dataset(tmp_path, [example] * 4)
+    draws = Draws(style_dropout=0.0, unfamiliar=0.5)
+    seen = set()
+    for batch in take(iter(loader(tmp_path, draws=draws)), 20):
+        for ids, taught in zip(batch["style_ids"], batch["has_colors"], strict=True):
+            seen.add(("zumal" in decode(ids), bool(taught)))
+    assert seen == {(True, False), (False, True)}
 
 
 def test_a_user_mesh_keeps_its_style_and_has_no_chart(tmp_path):

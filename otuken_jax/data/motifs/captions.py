@@ -5,10 +5,13 @@ the motifs: each host repeats them so many times whatever its form, so its noun 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
+
+import numpy as np
 
 from otuken_jax.data.motifs.english import FORMS, with_articles, without_articles
 from otuken_jax.data.motifs.fields import MOTIFS
@@ -26,12 +29,14 @@ from otuken_jax.data.motifs.phrases import (
 from otuken_jax.data.motifs.recipes import Form, Recipe, plain_color
 from otuken_jax.data.motifs.styles import PLAIN_COLORS, STYLES
 from otuken_jax.data.motifs.table import own_technique
-from otuken_jax.data.motifs.turkish import genitive, locative, possessive, with_li
+from otuken_jax.data.motifs.turkish import genitive, invented, locative, possessive, with_li
 from otuken_jax.data.text import FOLDING, normalize
 
 LONGEST = 199  # bytes of a text: with its end token 200, what every configuration reads
 SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
 STYLE_KIND = "style_text"
+UNFAMILIAR = 1  # of the seeds of made-up names
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 UNINFLECTED = ("elibelinde", "yıldız ve haç")  # motifs that take no -lI
 PALETTES = [palette for style in STYLES.values() for palette in style.palettes]
 PLAIN = [color for colors in PLAIN_COLORS.values() for color in colors]
@@ -59,6 +64,30 @@ def object_words(recipe: Recipe, *, form_of: str | None = None, heldout: bool = 
     """The caption of kind "host"; its words for the form may be those of the host `form_of`."""
     values = described(recipe) | _form_words(form_of or recipe.host, recipe.form)
     return _say("host", CAPTIONS["host"], values, recipe.jitter_seed, heldout)
+
+
+def unfamiliar_words(recipe: Recipe, *, heldout: bool = False) -> dict[str, str]:
+    """The full caption and the style text with names that the library does not have.
+
+    Of kinds "unfamiliar" and "unfamiliar_style": the style's name is made up, and in half of the
+    shapes that of each colour. Of a colour's two words the second stays: what a "kobalt mavisi" is
+    can be guessed. A reader who has met some such names reads on past a new one. Empty for a plain
+    object, which names no style.
+    """
+    if recipe.motif is None:
+        return {}
+    values, seed = described(recipe), recipe.jitter_seed
+    rng = np.random.default_rng([seed, UNFAMILIAR])
+    names = {"style": invented(rng).capitalize()}
+    for field in ("ground", "color"):
+        _, *hue = values[field].split()
+        name = " ".join([invented(rng), *hue])
+        if rng.random() < 0.5:
+            names[field] = name
+    return {
+        "unfamiliar": _say("full", CAPTIONS["full"], values, seed, heldout, names),
+        "unfamiliar_style": _say(STYLE_KIND, STYLE_TEXT, values, seed, heldout, names),
+    }
 
 
 def parse_caption(text: str) -> dict[str, Any]:
@@ -106,24 +135,33 @@ def _form_words(host: str, form: Form) -> dict[str, str]:
     return {name: words[level] for name, words, level in levels}
 
 
-def fill(template: str, kind: str, values: dict[str, str]) -> str | None:
-    """The template with words for the values; None where one has no word."""
+def fill(
+    template: str, kind: str, values: dict[str, str], names: Mapping[str, str] = NO_NAMES
+) -> str | None:
+    """The template with words for the values, or with `names`; None where one has no word."""
     while slot := SLOT.search(template):
         words = _words(slot[1], slot[2] or "", kind == ENGLISH)
-        word = words.get(values.get(slot[1], ""))
+        word = names.get(slot[1]) or words.get(values.get(slot[1], ""))
         if word is None:
             return None
         template = template[: slot.start()] + word + template[slot.end() :]
     return _spell(template, kind)
 
 
-def _say(kind: str, phrasings: Phrasings, values: dict[str, str], seed: int, heldout: bool) -> str:
+def _say(
+    kind: str,
+    phrasings: Phrasings,
+    values: dict[str, str],
+    seed: int,
+    heldout: bool,
+    names: Mapping[str, str] = NO_NAMES,
+) -> str:
     """The first phrasing that fits, in an order by hashes of kind, seed and template alone."""
     order = lambda template: crc32(f"{kind} {seed} {template}".encode())  # noqa: E731
     # The longest words, which the table never puts together, fit a held-out phrasing alone.
     usual = () if heldout else phrasings.usual
     templates = (*sorted(usual, key=order), *sorted(phrasings.heldout, key=order))
-    texts = (fill(template, kind, values) for template in templates)
+    texts = (fill(template, kind, values, names) for template in templates)
     return next(text for text in texts if text and len(text.encode()) <= LONGEST)
 
 

@@ -3,6 +3,8 @@
 Words are lower case, except for the first letter of a name. Of several words the last is inflected.
 """
 
+import numpy as np
+
 BACK, FRONT = "aıouâû", "eiöüî"
 VOWELS = BACK + FRONT
 ROUNDED = "oöuüû"
@@ -32,6 +34,21 @@ COMPOUNDS = {
     "yaprağı": "yaprak",
     "yolu": "yol",
 }
+
+ONSETS = "bcçdfghkmnprsştvyz"  # of syllables
+CODAS = ("", "", "", "k", "l", "m", "n", "r", "s", "ş", "z")
+
+
+def invented(rng: np.random.Generator) -> str:
+    """A made-up word of two or three syllables that sounds Turkish: its vowels are in harmony."""
+    vowels = (BACK, FRONT)[rng.integers(2)][:4]
+    syllables = [
+        ONSETS[rng.integers(len(ONSETS))]
+        + vowels[rng.integers(len(vowels))]
+        + CODAS[rng.integers(len(CODAS))]
+        for _ in range(rng.integers(2, 4))
+    ]
+    return "".join(syllables)
 
 
 def is_front(word: str) -> bool:
