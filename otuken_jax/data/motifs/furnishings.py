@@ -112,18 +112,18 @@ def book_stand(angle: float, feet: float, width: float, thickness: float) -> Sur
 
 def belt_plaque(width: float, corner: float, body: float, thickness: float) -> Surface:
     """Kemer tokası: a plate with four rivets and a loop to -y for the strap."""
-    half_y, half_z = 0.53, blend(width, 0.44, 0.54, 0.66)
+    half_y, half_z = 0.6, blend(width, 0.44, 0.54, 0.66)
     half_x = half_thickness(body, thickness)
     radius = blend(corner, 0.03, 0.22, 0.39)
     tube = max(0.09, thickness / 2)
-    reach = max(0.3, 0.13 + tube)
+    reach = max(0.3, half_z - tube)
     loop = np.array(
         [
             (0, -0.1, reach),
-            (0, -0.74 + tube, reach),
-            (0, tube - TOP, 0.6 * reach),
-            (0, tube - TOP, -0.6 * reach),
-            (0, -0.74 + tube, -reach),
+            (0, 0.1 + tube - TOP, reach),
+            (0, tube - TOP, 0.8 * reach),
+            (0, tube - TOP, -0.8 * reach),
+            (0, 0.1 + tube - TOP, -reach),
             (0, -0.1, -reach),
         ]
     )

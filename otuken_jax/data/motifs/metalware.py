@@ -185,9 +185,9 @@ def mosque_lamp(height: float, body: float, mouth: float, thickness: float) -> S
 def burner(lid: float, handle: float, feet: float, thickness: float) -> Surface:
     """Buhurdan: a bowl on three feet under a domed lid, with a bar for a handle to +y."""
     stand = blend(feet, 0.22, 0.34, 0.48)
-    dome = blend(lid, 0.74, 0.86, 1.0)
+    dome = blend(lid, 0.8, 0.94, 1.06)
     rim = 1.8 - dome
-    radius = 0.55
+    radius = 0.62
     base, knob = rim - stand, max(0.1, 0.3 * thickness)
     profile = np.concatenate(
         [
@@ -198,9 +198,9 @@ def burner(lid: float, handle: float, feet: float, thickness: float) -> Surface:
             smooth_profile(
                 [
                     (radius - 0.02, rim + 0.06),
-                    (0.94 * radius, rim + 0.3 * dome),
-                    (0.72 * radius, rim + 0.58 * dome),
-                    (0.3 * radius, rim + 0.76 * dome),
+                    (0.97 * radius, rim + 0.3 * dome),
+                    (0.85 * radius, rim + 0.58 * dome),
+                    (0.46 * radius, rim + 0.76 * dome),
                     (knob, rim + 0.82 * dome),
                 ]
             ),
@@ -210,14 +210,14 @@ def burner(lid: float, handle: float, feet: float, thickness: float) -> Surface:
     tube = max(0.09, thickness / 2)
     foot = np.array([(0.3, 0, stand - 0.66), (0.4, 0, stand - 0.8), (0.48, 0, tube - 0.9)])
     level = rim - 0.9 - 0.4 * base
-    reach = radius + blend(handle, 0.12, 0.26, 0.42)
+    reach = radius + blend(handle, 0.08, 0.19, 0.32)
     bar = np.array([(0.8 * radius, 0, level), (reach, 0, level + 0.04)])
 
     def rest(x, y, z):
         legs = tube_distance(*sector_coordinates(-x, y, 3), z, foot, tube)
         return np.minimum(legs, tube_distance(y, x, z, bar, tube))
 
-    room = (rim - 0.9 + 0.08, rim - 0.9 + 0.72 * dome)
+    room = (rim - 0.9 + 0.08, rim - 0.9 + 0.77 * dome)
     off_centre = (reach + tube - radius) / 2
     return shifted(slender(profile, room, 3, rest=rest), y=-off_centre)
 
@@ -325,7 +325,7 @@ def helmet(crown: float, flutes: float, cheeks: float, thickness: float) -> Surf
 def standard(tail: float, globe: float, pole: float, thickness: float) -> Surface:
     """Tuğ: a gilt globe on a pole, with horse hair that hangs from under it."""
     shaft = max(0.07, thickness / 2) * blend(pole, 1.0, 1.3, 1.7)
-    radius = blend(globe, 0.3, 0.36, 0.42)
+    radius = blend(globe, 0.345, 0.395, 0.45)
     centre = 1.58 - radius
     neck = max(0.1, thickness / 2)
     profile = fit(
@@ -345,8 +345,8 @@ def standard(tail: float, globe: float, pole: float, thickness: float) -> Surfac
             ]
         )
     )
-    length = blend(tail, 0.56, 0.76, 0.96)
-    top = centre - 0.6 * radius - 0.9
+    length = blend(tail, 0.48, 0.67, 0.85)
+    top = centre - 0.66 * radius - 0.9
     hair = closed(
         np.array(
             [(shaft + 0.22, top - length), (shaft + 0.16, top - 0.5 * length), (shaft + 0.1, top)]

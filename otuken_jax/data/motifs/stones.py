@@ -198,9 +198,9 @@ def ancestor(shoulders: float, head: float, body: float, thickness: float) -> Su
     shoulder = TOP - 2 * skull + 0.1
     outline = np.concatenate(
         [
-            [(-0.42, -TOP - 0.3), (0.42, -TOP - 0.3)],
-            smooth_profile([(0.44, -0.3), (half_y, shoulder - 0.3), (0.8 * half_y, shoulder)]),
-            smooth_profile([(-0.8 * half_y, shoulder), (-half_y, shoulder - 0.3), (-0.44, -0.3)]),
+            [(-0.49, -TOP - 0.3), (0.49, -TOP - 0.3)],
+            smooth_profile([(0.5, -0.3), (half_y, shoulder - 0.3), (0.8 * half_y, shoulder)]),
+            smooth_profile([(-0.8 * half_y, shoulder), (-half_y, shoulder - 0.3), (-0.5, -0.3)]),
         ]
     )
     front = np.float32(half_x)
@@ -212,13 +212,13 @@ def ancestor(shoulders: float, head: float, body: float, thickness: float) -> Su
     )
     nose = np.array([(face_x, 0.0, middle + 0.1), (face_x + 0.05, 0.0, middle - 0.06)])
     whisker = np.array([(face_x, 0.0, middle - 0.11), (0.7 * face_x, 0.5 * wide, middle - 0.17)])
-    cup_z = 0.02
+    cup_z = 0.08
     arm = np.array(
         [(0.3 * half_x, half_y - 0.06, shoulder - 0.24), (half_x, half_y - 0.1, cup_z - 0.02),
          (half_x + 0.06, 0.14, cup_z)]
     )  # fmt: skip
-    cell = 0.35
-    centre = np.float32(-0.52)
+    cell = 0.42
+    centre = np.float32(-0.5)
 
     def parts(x, y, z):
         face = polyline_distance(y, z, outline, closed=True)
@@ -237,7 +237,7 @@ def ancestor(shoulders: float, head: float, body: float, thickness: float) -> Su
             - 0.2 * (z - np.float32(cup_z))
         )
         cup = np.maximum(cup, np.abs(z - np.float32(cup_z + 0.04)) - np.float32(0.15))
-        belt = box_distance(x, z + np.float32(0.14), half_x + 0.05, 0.045)
+        belt = box_distance(x, z + np.float32(0.07), half_x + 0.05, 0.045)
         belt = np.maximum(belt, face - np.float32(0.04))
         man = smooth_union(man, np.minimum(np.minimum(limbs, cup), np.minimum(marks, belt)), 0.03)
         chart = plane_chart(y, z - centre, x - front, cell)
@@ -250,18 +250,18 @@ def ancestor(shoulders: float, head: float, body: float, thickness: float) -> Su
 def cenotaph(height: float, roof: float, base: float, thickness: float) -> Surface:
     """Sanduka: a long prism on a step, flat or gabled above, ornament on its long side."""
     half_x = 0.4375  # sizes in whole 32nds: a face halfway between centres of a 64^3 grid
-    wall = blend(height, 0.625, 0.75, 0.875)
-    rise = max(0.0, blend(roof, 0.0, 0.25, 0.5))
-    step = max(0.0, blend(base, 0.0, 0.125, 0.3125))
+    wall = blend(height, 0.75, 0.875, 1.0)
+    rise = max(0.0, blend(roof, 0.0, 0.1875, 0.4375))
+    step = max(0.0, blend(base, 0.0, 0.125, 0.25))
     low = -(wall + rise + step) / 2
     foot = low + step
     eave = foot + wall
     section = np.array(
-        [(-half_x, low), (half_x, low), (half_x, eave - 0.1), (half_x + 0.05, eave - 0.05),
+        [(-half_x, low), (half_x, low), (half_x, eave - 0.06), (half_x + 0.05, eave - 0.02),
          (half_x + 0.05, eave), (0.06, eave + rise), (-0.06, eave + rise), (-half_x - 0.05, eave),
-         (-half_x - 0.05, eave - 0.05), (-half_x, eave - 0.1)]
+         (-half_x - 0.05, eave - 0.02), (-half_x, eave - 0.06)]
     )  # fmt: skip
-    half_z = (wall - 0.14) / 2
+    half_z = (wall - 0.06) / 2
     centre = np.float32(foot + half_z + 0.02)
 
     def parts(x, y, z):
@@ -270,7 +270,7 @@ def cenotaph(height: float, roof: float, base: float, thickness: float) -> Surfa
             x, y, z - np.float32(low + step / 2), (half_x + 0.125, TOP, max(step, 0.1) / 2)
         )
         plinth = np.maximum(plinth, -z + np.float32(low)) if step > 0.05 else plinth + 1
-        chart = row_chart(y, z - centre, x - np.float32(half_x), (TOP - 0.1, half_z), 2)
+        chart = row_chart(y, z - centre, x - np.float32(half_x), (TOP - 0.06, half_z), 2)
         keep = smoothstep(*CLEAR, plinth)
         return Parts(np.minimum(prism, plinth), masked(chart, keep))
 
