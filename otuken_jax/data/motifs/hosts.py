@@ -370,6 +370,7 @@ HOSTS: dict[str, Host] = {
             ("ince tablalı", "orta kalınlıkta tablalı", "kalın tablalı"),
         ),
         buildings.capital,
+        jitter=0.002,
         material="masonry",
     ),
     "cesme": Host(

@@ -119,7 +119,6 @@ ROOMY = (
     "testi",
     "bengutas",
     "semaver",
-    "minare",
     "sutunbasligi",
     "ritonhitit",
 )
