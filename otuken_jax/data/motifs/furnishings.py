@@ -128,7 +128,7 @@ def belt_plaque(width: float, corner: float, body: float, thickness: float) -> S
         ]
     )
     middle = np.float32(TOP - half_y)
-    cell = min(half_y, half_z) - 0.04
+    cell = min(half_y, half_z) - 0.025
 
     def parts(x, y, z):
         along = y - middle

@@ -317,7 +317,7 @@ def helmet(crown: float, flutes: float, cheeks: float, thickness: float) -> Surf
         bar = tube_distance(x, y, z, nasal, half)
         return smooth_union(np.minimum(plate, bar), peak, 0.05)
 
-    room = (brim + 0.22, brim + 0.88 * neck)
+    room = (brim + 0.2, brim + 0.88 * neck)
     standing = slender(profile, room, 4, cavity=cavity, rest=rest, radius=fluted)
     return shifted(standing, x=-0.13)
 
