@@ -134,7 +134,7 @@ def portal(width: float, niche: float, hood: float, thickness: float) -> Surface
     floor = half_x - 0.52
     low, high = top, TOP - 0.06  # all that the niche and the frame leave for the ornament
     half_z = (high - low) / 2
-    cell = (min(half_y - 0.08, 1.4 * half_z), half_z)
+    cell = (min(half_y - 0.08, 1.55 * half_z), half_z)
     centre = np.float32((low + high) / 2)
     boss_y, boss_z = half_y - 0.2, top - 0.12
     spring = max(top - rise, -0.5)
