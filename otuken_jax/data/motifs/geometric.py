@@ -55,7 +55,7 @@ def _yildiz12(u: Field, v: Field) -> Field:
 def _hacvari(u: Field, v: Field) -> Field:
     star = cut(octagram(u, v, 0.58), octagram(u, v, 0.24))
     x, y = np.abs(u), np.abs(v)
-    corner = polygon(x, y, path("1,.36 .84,.5 .84,.84 .5,.84 .36,1 1,1"))
+    corner = polygon(x, y, path("1,.36 .78,.5 .78,.78 .5,.78 .36,1 1,1"))
     return union(star, corner)
 
 

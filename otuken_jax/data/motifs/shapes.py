@@ -8,7 +8,7 @@ from scipy.ndimage import label
 from skimage.measure import marching_cubes
 
 from otuken_jax.conventions import grid_points, voxel_size
-from otuken_jax.data.motifs.applications import PIERCED_WALL, lay_out
+from otuken_jax.data.motifs.applications import BOLDER, PIERCED_WALL, lay_out
 from otuken_jax.data.motifs.charts import Chart, Parts
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
 from otuken_jax.data.motifs.hosts import HOSTS
@@ -119,7 +119,8 @@ class Shape:
             u, v = ((np.floor(x * style.steps) + np.float32(0.5)) / style.steps for x in (u, v))
         if style.sway:
             u = u - np.float32(style.sway) * (1 - np.square(v))
-        return motif_field(self.recipe.motif, u, v) - np.float32(style.stroke)
+        bolder = 0.0 if self.pierced else BOLDER[self.recipe.layout]
+        return motif_field(self.recipe.motif, u, v) - np.float32(style.stroke + bolder)
 
     @staticmethod
     def _join(body, p):

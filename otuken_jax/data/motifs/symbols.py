@@ -106,8 +106,8 @@ def _tugra(u: Field, v: Field) -> Field:
 def _im(u: Field, v: Field) -> Field:
     s = np.abs(u)
     ring = np.abs(s + np.abs(v - 0.08) - 0.4) - 0.16
-    fork = stroke(s, v, path("0,.48 .52,.84"), 0.24)
-    foot = stroke(s, v, path("0,-.4 0,-.86 .56,-.86 .56,-.56"), 0.24)
+    fork = stroke(s, v, path("0,.46 .52,.8"), 0.24)
+    foot = stroke(s, v, path("0,-.4 0,-.78 .56,-.78 .56,-.5"), 0.24)
     return union(ring, fork, foot)
 
 
