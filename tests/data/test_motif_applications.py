@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, ce
 from skimage.measure import label
 
 from otuken_jax.conventions import grid_points
-from otuken_jax.data.motifs.applications import LAYOUTS, TECHNIQUES, lay_out
+from otuken_jax.data.motifs.applications import BOLDER, LAYOUTS, TECHNIQUES, lay_out
 from otuken_jax.data.motifs.borders import BORDERS
 from otuken_jax.data.motifs.captions import captions
 from otuken_jax.data.motifs.fields import MOTIFS, motif_field
@@ -116,7 +116,8 @@ def test_the_relief_is_a_function_of_the_chart(plain, layout, technique):
     fields = build_fields(replace(plain, technique=technique, layout=layout), 32)
     near = (fields.band == 1) & (np.abs(fields.host_sdf) < 0.1)
     assert near.sum() > 20
-    ramp = np.clip(0.5 - motif_field("penc", fields.u[near], fields.v[near]) / 0.2, 0, 1)
+    field = motif_field("penc", fields.u[near], fields.v[near]) - BOLDER[layout]
+    ramp = np.clip(0.5 - field / 0.2, 0, 1)
     height = {None: 0.11, "engraving": -0.11, "color": 0.0}[technique]
     expected = height * ramp**2 * (3 - 2 * ramp)
     np.testing.assert_allclose((fields.host_sdf - fields.sdf)[near], expected, atol=2e-3)

@@ -64,6 +64,19 @@ def topology(inside):
 
 
 @pytest.mark.parametrize("host", HOSTS)
+def test_nothing_touches_the_border_of_the_domain(host, monkeypatch):
+    """Not in any form, with the highest relief everywhere: what a mesh lost there would gape."""
+    everywhere = lambda name, u, v: np.full_like(u, -1)  # noqa: E731
+    monkeypatch.setattr("otuken_jax.data.motifs.shapes.motif_field", everywhere)
+    across = np.linspace(-1, 1, 32, dtype=np.float32)
+    square = np.stack(np.meshgrid(across, across), axis=-1).reshape(-1, 2)
+    faces = [np.insert(square, axis, side, axis=1) for axis in range(3) for side in (-0.99, 0.99)]
+    for form, coarsest in product(FORMS, (16, 32)):
+        shape = Shape(Recipe(host, "penc", "selcuklu", 0, form, 0), coarsest)
+        assert (shape.sdf(np.concatenate(faces)) > 0).all(), (form, coarsest)
+
+
+@pytest.mark.parametrize("host", HOSTS)
 def test_no_wall_breaks_on_the_coarsest_grid(host):
     coarse, fine = LOOPS.get(host, (0, 0))
     for i, form in enumerate(FORMS):

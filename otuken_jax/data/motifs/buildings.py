@@ -207,7 +207,7 @@ def capital(height: float, flare: float, abacus: float, thickness: float) -> Sur
     low = -tall / 2
     foot, shoulder = low + 0.3, tall / 2 - plate
     s = np.linspace(0, 1, 9)
-    radii = 0.5 + 0.34 * (s + blend(flare, -0.32, 0.0, 0.32) * np.sin(np.pi * s))
+    radii = 0.49 + 0.32 * (s + blend(flare, -0.32, 0.0, 0.32) * np.sin(np.pi * s))
     profile = np.stack([radii, foot + (shoulder - foot) * s], axis=1)
     ring = closed(
         np.array(
@@ -221,7 +221,7 @@ def capital(height: float, flare: float, abacus: float, thickness: float) -> Sur
         )
     )
     middle, half = np.float32((foot + shoulder) / 2), np.float32((shoulder - foot) / 2)
-    slope = np.float32(1 / np.hypot(1, 0.34 / (shoulder - foot)))
+    slope = np.float32(1 / np.hypot(1, 0.32 / (shoulder - foot)))
     zone = (foot + 0.02, shoulder - 0.01)
 
     def parts(x, y, z):
@@ -239,7 +239,7 @@ def capital(height: float, flare: float, abacus: float, thickness: float) -> Sur
         chart = ring_chart(x, y, z, r, profile, zone, 4)
         keep = smoothstep(0.0, 0.06, other) * smoothstep(0.3, 0.22, np.abs(bell))
         keep = keep * smoothstep(0.14, 0.22, np.hypot(x, y))
-        return Parts(np.minimum(bell, other).astype(x.dtype), masked(chart, keep))
+        return Parts(bell.astype(x.dtype), masked(chart, keep), other)
 
     return parts
 

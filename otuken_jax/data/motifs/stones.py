@@ -68,10 +68,11 @@ def ram(length: float, horn: float, base: float, thickness: float) -> Surface:
     curl = blend(horn, 0.17, 0.27, 0.38)
     half_x = max(0.3, thickness / 2)
     rise = 0.3
-    low = -(plinth + 2 * half_z + rise) / 2
+    tube = max(0.1, thickness / 2)
+    tall = plinth + 2 * half_z
+    low = min(-(tall + rise) / 2, 0.96 - (tall + curl + tube - 0.04))  # large horns stay inside
     centre = low + plinth + half_z
     head_z = centre + half_z + 0.02
-    tube = max(0.1, thickness / 2)
     turns = np.linspace(0, 1.3, 11)
     spiral = curl * (1 - 0.62 * turns / 1.3)
     angle = np.pi * (0.6 + 2 * turns)  # from the top of the head back, down and forwards
