@@ -1,5 +1,6 @@
 """Eight simulated devices for every test, and fixtures that many of them share."""
 
+import logging
 import os
 import signal
 
@@ -42,6 +43,13 @@ def quick_compile(request):
     """
     quick = request.path.parent.name in ("models", "training", "losses")
     jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture(autouse=True)
+def usual_log():
+    """A command that a test runs lets the package say more, also in the tests after it."""
+    yield
+    logging.getLogger("otuken_jax").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
