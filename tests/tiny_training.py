@@ -1,20 +1,32 @@
-"""Training in miniature: spheres to train on, steps without a network, and no room to write."""
+"""Training in miniature: a configuration, spheres, steps without a network, no room to write."""
 
 import contextlib
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict
 
 from otuken_jax import Otuken3DModel, Otuken3DTrainer
+from otuken_jax.config import load_config
 from otuken_jax.conventions import grid_points
+from otuken_jax.geometry.meshes import Meshes
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.batches import BatchPreparer
 from otuken_jax.training.optimizer import OptimizerConfig
 from otuken_jax.training.step import TrainState
+
+TINY = str(Path(__file__).parent / "configs" / "tiny.py")
+
+
+def run_config(data: Path, *overrides: str) -> ConfigDict:
+    """The tiny configuration of a whole run, its data set in the folder `data`."""
+    fields = (f"data.directory={data}", *overrides)
+    return load_config(TINY, [f"--config.{field}" for field in fields])
 
 
 def sphere_loader(batches: int = 2, size: int = 8) -> list[dict]:
@@ -27,6 +39,14 @@ def sphere_loader(batches: int = 2, size: int = 8) -> list[dict]:
         "field": np.stack([sdf] * size),
     }
     return [batch] * batches
+
+
+def tetrahedra(size: int = 8) -> dict:
+    """A batch of meshes."""
+    vertices = np.array([[-1, -1, -1], [1, -1, -1], [0, 1, -1], [0, 0, 1]], np.float32) * 0.5
+    faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
+    meshes = Meshes.from_lists([vertices] * size, [faces] * size)
+    return {"text": ["dörtyüzlü"] * size, "mesh": meshes}
 
 
 def copied(model: Otuken3DModel, voxel_size: int) -> Otuken3DModel:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from tiny_training import sphere_loader
+from tiny_training import sphere_loader, tetrahedra
 
 from otuken_jax.errors import UserError
 from otuken_jax.geometry.meshes import Meshes
@@ -88,3 +88,20 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
         put_batch(mesh, preparer()(sphere_loader(1, size=6)[0]))
     put = put_batch(mesh, preparer()(sphere_loader(1, size=8)[0]))
     assert isinstance(put["sdf"], jax.Array)
+
+
+def test_meshes_become_fields():
+    prepared = preparer()(tetrahedra())
+    assert (prepared["sdf"] < 0).mean() == pytest.approx(1 / 6 / 8, rel=0.1)  # a sixth, in 2^3
+    with pytest.raises(UserError, match="mesh"):
+        preparer()({"text": ["?"]})
+
+
+def test_a_text_that_is_cut_is_said_once(caplog):
+    short = BatchPreparer("bytes", resolution=4, num_points=4, text_length=12, style_length=8)
+    field = np.ones((2, 4, 4, 4), np.float32)
+    short({"text": ["lale", "vazo"], "style_text": ["iznik", "rumi"], "field": field})
+    assert not caplog.messages
+    for _ in range(2):
+        short({"text": ["lale", "karanfil motifli vazo"], "field": field})
+    assert caplog.messages == ["texts longer than 12 tokens are cut: karanfil motifli vazo..."]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from tiny_models import TINY
-from tiny_training import copied, make_quick_step, sphere_trainer, trained_parts
+from tiny_training import copied, sphere_trainer, trained_parts
 from tiny_weights import ENCODERS, write_encoders
 
 from otuken_jax import Otuken3DTrainer
@@ -36,13 +36,8 @@ def pretrained_trainer(model, weights, workdir, stage_epochs, **kwargs) -> Otuke
     )
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
-
-
 @pytest.mark.slow
-def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, quick):
+def test_a_run_resumes_where_the_last_fade_ends(tiny_model, weights, tmp_path, quick_step):
     """There the text encoder joins what is trained and saved."""
     losses = {6: 0.5}  # the best: its checkpoint stays beside those of the second and fourth epoch
 

@@ -14,7 +14,7 @@ import pytest
 import trimesh
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
-from tiny_training import copied, make_quick_step, sphere_loader, sphere_trainer
+from tiny_training import copied, sphere_loader, sphere_trainer
 
 from otuken_jax import generation
 from otuken_jax.config import load_config
@@ -27,7 +27,6 @@ from otuken_jax.errors import UserError
 from otuken_jax.geometry import render
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
-from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import load_model
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
@@ -152,10 +151,9 @@ def test_without_opengl_meshes_are_logged_and_one_note(tiny_model, monkeypatch, 
 
 
 def test_a_trainer_without_a_workdir_warns_and_with_one_can_generate(
-    tiny_model, tmp_path, monkeypatch, caplog
+    tiny_model, tmp_path, quick_step, caplog
 ):
     """Its checkpoint says how texts and points were read, without a word of the user's."""
-    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
     for workdir in (None, tmp_path):
         trainer = sphere_trainer(copied(tiny_model, 8), val_loader=None, workdir=workdir)
         trainer.train(num_epochs=2, save_every=5)
@@ -258,9 +256,7 @@ def test_every_evaluation_logs_a_picture_and_a_mesh_of_each_prompt(
     assert {"train/iou", "val/iou"} <= names
 
 
-def test_a_run_that_has_ended_says_so(tiny_model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
-
+def test_a_run_that_has_ended_says_so(tiny_model, tmp_path, monkeypatch, quick_step, capsys):
     def build(config, workdir):
         settings = {"workdir": workdir, "val_loader": None, "stage_epochs": (1, 0)}
         return sphere_trainer(copied(tiny_model, 12), **settings)

@@ -1,6 +1,9 @@
-"""Which parameters train when, and the plan of stages."""
+"""Which parameters train when, the plan of stages, and a trainer's way through it."""
 
+import numpy as np
 import pytest
+from tiny_models import TINY
+from tiny_training import copied, sphere_trainer
 
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training.stages import (
@@ -87,3 +90,54 @@ def test_frozen_parts_are_in_no_group_and_the_line_says_so(tiny_config, tiny_mod
     assert "text_encoder 0/" in line
     fusion = sum(x.size for n, x in params.items() if n.startswith("fusion"))
     assert f"fusion {fusion:,}/{fusion:,}" in line
+
+
+def test_a_stage_without_epochs_is_skipped(tiny_model, quick_step, capsys):
+    trainer = sphere_trainer(copied(tiny_model, 16), stage_epochs=(0, 1, 0), val_loader=None)
+    assert trainer.train() == {"loss": 1.0, "iou": 0.0}
+    assert trainer.step == 2
+    error = capsys.readouterr().err
+    assert "12^3" in error
+    assert "8^3" not in error
+    assert "16^3" not in error
+
+
+@pytest.mark.slow
+def test_early_stop_ends_the_stage_not_the_run(tiny_model, quick_step):
+    trainer = sphere_trainer(copied(tiny_model, 16))
+    losses = iter([1.0, 2.0, 3.0, 0.9, 2.0, 3.0, 0.8, 2.0, 3.0])
+    resolutions = []
+
+    def validate():
+        resolutions.append(trainer.model.voxel_size)
+        return {"loss": next(losses)}
+
+    trainer.validate = validate
+    trainer.train(num_epochs=30, early_stopping_patience=2)
+    assert resolutions == [8] * 3 + [12] * 3 + [16] * 3
+
+
+def test_the_ornament_starts_alone_and_resumes(tiny_model, tmp_path, quick_step):
+    settings = {"workdir": tmp_path, "stage_epochs": (1,), "ornament_epochs": 2}
+    before = split_model(tiny_model)[1]
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+
+    def broken_off():
+        raise KeyboardInterrupt
+
+    trainer.validate = broken_off  # the first validation is that of the first epoch with shapes
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(save_every=1)
+    assert trainer.step == 6
+    assert (tmp_path / "checkpoints" / "4").is_dir()
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    trainer.validate = lambda: {"loss": 1.0}
+    trainer.train(save_every=1)
+    assert trainer.step == 6
+    ornament = trainable_groups(before, 0, (), TINY.decoder, ornament_alone=True)
+    steps = {n: 6 for n in ornament} | {
+        n: 2 for n in trainable_groups(before, 0, (), TINY.decoder) if n not in ornament
+    }
+    after = split_model(trainer.model)[1]
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value + steps.get(name, 0), rtol=1e-6, atol=1e-6)

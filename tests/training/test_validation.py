@@ -5,7 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_training import copied, make_quick_step, sphere_trainer
+from tiny_training import copied, sphere_trainer
 
 from otuken_jax.conventions import grid_points
 from otuken_jax.losses.field import LossWeights
@@ -13,7 +13,6 @@ from otuken_jax.losses.surface import SurfaceWeights
 from otuken_jax.models.decoder import StageOutput
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.pointnet2 import PointNet2
-from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.step import EvalSums, StepConfig
 from otuken_jax.training.validation import Validation
 
@@ -63,7 +62,9 @@ class Spreads(PointNet2):
 
 
 @pytest.mark.slow
-def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monkeypatch):
+def test_known_spheres_are_logged_with_their_distance(
+    tiny_model, tmp_path, monkeypatch, quick_step
+):
     """True spheres of 0.6; made ones of 0.5, of 0.6, none, and a surface too large to hold."""
     radii = np.array([0.5, 0.5, 0.5, 0.5, 0.6, 0.6, -1.0, -1.0])
     distance = np.linalg.norm(grid_points(16), axis=-1)
@@ -72,7 +73,6 @@ def test_known_spheres_are_logged_with_their_distance(tiny_model, tmp_path, monk
     none, triple = jnp.zeros_like(field), jnp.zeros((*field.shape, 3))
     output = StageOutput(field, none, none, triple, triple)
     monkeypatch.setattr(Otuken3DModel, "decode", lambda *_, **__: [output])
-    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
     points = StepConfig(loss=LossWeights(surface=SurfaceWeights(points=1024)))
     trainer = sphere_trainer(
         copied(tiny_model, 16), workdir=tmp_path, stage_epochs=(0, 0, 1), step_config=points
