@@ -9,45 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from otuken_jax.compile_cache import release_compile_memory
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
-from otuken_jax.models.parameters import ModelDef, Params, split_model, update_model
+from otuken_jax.models.parameters import Params
 from otuken_jax.models.pointnet2 import PointNet2
-from otuken_jax.training import processes, sharding
+from otuken_jax.training import processes
 from otuken_jax.training.batches import BatchPreparer
+from otuken_jax.training.learner import Learner
 from otuken_jax.training.logging import MetricsLog, check_finite
 from otuken_jax.training.optimizer import (
     EarlyStopping,
     OptimizerConfig,
     Plateau,
-    carry_over,
-    make_optimizer,
     set_learning_rate,
 )
+from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.stages import (
     Stage,
     check_positive,
     count_steps,
-    describe_groups,
     frozen_parts,
     one_pass,
     plan_stages,
     steps_per_epoch,
-    trainable_groups,
 )
-from otuken_jax.training.step import (
-    StepConfig,
-    TrainState,
-    make_train_step,
-    split_params,
-    step_knobs,
-)
+from otuken_jax.training.step import StepConfig, step_knobs
 from otuken_jax.training.validation import Validator
 from otuken_jax.training.workdir import Progress, Workdir, is_resumable
 
@@ -134,191 +124,39 @@ class Otuken3DTrainer:
         self.plateau_patience = plateau_patience
         self.eval_every = eval_every
         self.log_every = log_every
-        self.mesh = mesh or sharding.make_mesh()
-        self.min_sharded_size = min_sharded_size
         self.key = jax.random.key(seed)
         self.meta = {"data": self.preparer.meta} | (meta or {})
         self.pictures = pictures
+        self._learner = Learner(
+            model, self.optimizer_config, self.step_config, mesh or make_mesh(), min_sharded_size
+        )
         self._validator = Validator(self.step_config, pointnet)
         self.progress = Progress()
         self.step = 0
         self.interrupted = False
         self._signal = "SIGTERM"  # that stopped it: several processes hear no other
-        self._signature: tuple | None = None
-        self._state: TrainState | None = None
         self._iterator: Iterator | None = None
         self._folder: Workdir | None = None
         self._log: MetricsLog | None = None
         self._unsaved = False  # train_epoch has trained since the last start of train
-        self._compiling = False  # until the present step has run once
 
-    # The state of the compiled step
+    @property
+    def mesh(self) -> Mesh:
+        """Of devices; another one can be set before the first step."""
+        return self._learner.mesh
 
-    def _place_model(self) -> tuple[ModelDef, Params]:
-        """The model's parts, its parameters now where the mesh is to have them.
-
-        There is one copy of what is frozen, and validation and pictures meet nothing that lies on
-        one device or in one process alone.
-        """
-        modeldef, params = split_model(self.model)
-        params = sharding.put_parameters(self.mesh, params, self.min_sharded_size)
-        update_model(self.model, params)
-        return modeldef, params
-
-    def _prepare(self, stage: Stage) -> None:
-        """Builds the compiled step and the optimizer for a stage and its frozen parts."""
-        fading = self.progress.stage_step < stage.fade_steps
-        frozen = frozen_parts(stage, fading, self.model.frozen, self.model.pretrained_parts())
-        # Placed alike every time: other shardings would compile the step once more.
-        modeldef, params = self._place_model()
-        ornament_alone = self.progress.epoch < stage.ornament_epochs
-        signature = (modeldef, frozen, ornament_alone)
-        if signature == self._signature:
-            # Between epochs the model is the truth: its owner may have loaded other weights.
-            trained = {n: jnp.copy(params[n]) for n in self._state.params}
-            self._state = dataclasses.replace(self._state, params=trained)
-            self._fixed = {n: params[n] for n in self._fixed}
-            return
-        config = self.model.config.decoder
-        groups = trainable_groups(
-            params, self.model.stage, frozen, config, ornament_alone=ornament_alone
-        )
-        name = "ornament" if ornament_alone else f"stage {self.model.voxel_size}^3"
-        logger.info("%s, %s", name, describe_groups(params, groups))
-        tx = make_optimizer(self.optimizer_config, groups)
-        trained, fixed = split_params(params, groups)
-        opt_state = tx.init(trained)
-        if self._state is not None:
-            opt_state = carry_over(self._state.opt_state, opt_state)
-        opt_state = sharding.put_parameters(self.mesh, opt_state, self.min_sharded_size)
-        step = sharding.put(np.int32(self.step), sharding.replicated(self.mesh))
-        # The step donates its state; the model keeps arrays of its own until the next sync.
-        self._state = TrainState(jax.tree.map(jnp.copy, trained), opt_state, step)
-        self._fixed = fixed
-        self._modeldef = modeldef
-        self._train_step = make_train_step(
-            modeldef,
-            tx,
-            self.model.stage,
-            self.step_config,
-            self.mesh,
-            self._state,
-            ornament_alone,
-        )
-        self._signature = signature
-        release_compile_memory()  # the step before is gone; this one needs room to compile
-        self._compiling = True
-
-    def _sync_model(self) -> None:
-        update_model(self.model, jax.tree.map(jnp.copy, self._state.params))
-
-    def params(self) -> dict[str, jax.Array]:
-        """All parameters as they are now."""
-        return self._fixed | self._state.params
-
-    # One epoch
-
-    def train_epoch(self, loader: Iterable | None = None) -> dict[str, float]:
-        """One pass over `loader` at the model's active stage; returns the mean of every metric.
-
-        A stage that was not trained before fades in over the first `fade_fraction` of the pass.
-        How many passes there will be is unknown: neither the band's weight nor the rate falls.
-        Nothing is saved or logged, with a workdir neither. UserError if the loader gives no batch.
-        """
-        self.interrupted = False
-        loader = self.train_loader if loader is None else loader
-        new = self.model.stage > 0 and self.model.stage > self.progress.stage
-        if self.model.stage != self.progress.stage:
-            self.progress = Progress(stage=self.model.stage)
-        self.progress.epoch_step = 0
-        steps = steps_per_epoch(loader, fades=new and self.fade_fraction > 0)
-        last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
-        fade = self.fade_fraction if new else 0.0
-        stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
-        means = self._run_epoch(stage, iter(loader), steps, None)
-        self._unsaved = True
-        return means
-
-    def _run_epoch(
-        self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
-    ) -> dict[str, float]:
-        self._prepare(stage)
-        history: list[dict[str, float]] = []
-        pending = None
-        try:
-            while num_steps is None or self.progress.epoch_step < num_steps:
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                device_batch = sharding.put_batch(self.mesh, self.preparer(batch))
-                knobs = step_knobs(stage, self.progress.stage_step, self.step_config, self.cooldown)
-                self._state, metrics = self._train_step(
-                    self._state, self._fixed, device_batch, self.key, knobs
-                )
-                if self._compiling:
-                    jax.block_until_ready(metrics)
-                    release_compile_memory()
-                    self._compiling = False
-                self.step += 1
-                self.progress.stage_step += 1
-                self.progress.epoch_step += 1
-                if self.progress.stage_step == stage.fade_steps:
-                    # The last fade over, pretrained text may train. Before anything is saved: what
-                    # is in a checkpoint depends on its position alone.
-                    self._sync_model()
-                    self._prepare(stage)
-                # The metrics of the step before: reading this step's would stall the device.
-                if pending is not None:
-                    history.append(self._record(*pending, bar))
-                pending = (self.step, metrics)
-                self.interrupted |= processes.stop_requested(self.step)
-                if self.interrupted:
-                    break
-            if pending is not None:
-                history.append(self._record(*pending, bar))
-        finally:
-            if any(x.is_deleted() for x in self._state.params.values()):
-                # Ctrl-C in the middle of a step, which takes its state: the model keeps its own.
-                self._state = self._signature = None
-            else:
-                self._sync_model()
-        if self.progress.epoch_step == 0:
-            raise UserError(
-                f"the training loader gave no batch after step {self.step}; give one that starts "
-                "anew with every epoch, such as a list"
-            )
-        if not self.interrupted:
-            self.progress.epoch_step = 0
-            self.progress.epoch += 1
-            if self.progress.epoch == stage.ornament_epochs:
-                self._prepare(stage)  # all parts train from here on; before anything is saved
-        if not history:
-            return {}
-        return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
-
-    def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
-        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        check_finite(step, values, self._folder and self._folder.newest_path)
-        if bar is not None:
-            bar.update()
-            bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", "iou") if k in values})
-        if self._log is not None and step % self.log_every == 0:
-            self._log.scalars(step, values)
-        return values
+    @mesh.setter
+    def mesh(self, mesh: Mesh) -> None:
+        self._learner.mesh = mesh
 
     @property
     def learning_rate(self) -> float:
         """As the plateau has it, before warm-up and cooldown."""
         return (self.progress.plateau or self.optimizer_config).learning_rate
 
-    def validate(self, loader: Iterable | None = None) -> dict[str, float]:
-        """Measures on the validation set at the active stage, see `Validation`; alpha 1,
-        canonical pose."""
-        loader = self.val_loader if loader is None else loader
-        if loader is None:
-            return {}
-        self._place_model()
-        return self._validator(self.model, map(self.preparer, loader), self.mesh)
+    def params(self) -> Params:
+        """All parameters as they are now."""
+        return self._learner.params()
 
     # The whole run
 
@@ -395,7 +233,7 @@ class Otuken3DTrainer:
         ) as bar:
             while self.progress.epoch < stage.epochs and not self.progress.finished:
                 self._prepare(stage)
-                set_learning_rate(self._state.opt_state, self.learning_rate)
+                set_learning_rate(self._learner.state.opt_state, self.learning_rate)
                 ornament_alone = self.progress.epoch < stage.ornament_epochs
                 means = self._run_epoch(stage, self._batches(), steps, bar)
                 if self.interrupted:
@@ -412,6 +250,15 @@ class Otuken3DTrainer:
                 elif save:
                     self._save()
         return metrics
+
+    def validate(self, loader: Iterable | None = None) -> dict[str, float]:
+        """Measures on the validation set at the active stage, see `Validation`; alpha 1,
+        canonical pose."""
+        loader = self.val_loader if loader is None else loader
+        if loader is None:
+            return {}
+        self._learner.place_model()
+        return self._validator(self.model, map(self.preparer, loader), self.mesh)
 
     def _after_validation(
         self, stage: Stage, metrics: dict[str, float], save: bool, last: bool
@@ -445,6 +292,92 @@ class Otuken3DTrainer:
     def _on_signal(self, name: str) -> None:
         self.interrupted, self._signal = True, name
 
+    # One epoch
+
+    def train_epoch(self, loader: Iterable | None = None) -> dict[str, float]:
+        """One pass over `loader` at the model's active stage; returns the mean of every metric.
+
+        A stage that was not trained before fades in over the first `fade_fraction` of the pass.
+        How many passes there will be is unknown: neither the band's weight nor the rate falls.
+        Nothing is saved or logged, with a workdir neither. UserError if the loader gives no batch.
+        """
+        self.interrupted = False
+        loader = self.train_loader if loader is None else loader
+        new = self.model.stage > 0 and self.model.stage > self.progress.stage
+        if self.model.stage != self.progress.stage:
+            self.progress = Progress(stage=self.model.stage)
+        self.progress.epoch_step = 0
+        steps = steps_per_epoch(loader, fades=new and self.fade_fraction > 0)
+        last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
+        fade = self.fade_fraction if new else 0.0
+        stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
+        means = self._run_epoch(stage, iter(loader), steps, None)
+        self._unsaved = True
+        return means
+
+    def _prepare(self, stage: Stage) -> None:
+        """Tells the learner what trains where the run stands."""
+        fading = self.progress.stage_step < stage.fade_steps
+        frozen = frozen_parts(stage, fading, self.model.frozen, self.model.pretrained_parts())
+        ornament_alone = self.progress.epoch < stage.ornament_epochs
+        self._learner.prepare(frozen, ornament_alone=ornament_alone, step=self.step)
+
+    def _run_epoch(
+        self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
+    ) -> dict[str, float]:
+        self._prepare(stage)
+        history: list[dict[str, float]] = []
+        pending = None
+        try:
+            while num_steps is None or self.progress.epoch_step < num_steps:
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                knobs = step_knobs(stage, self.progress.stage_step, self.step_config, self.cooldown)
+                metrics = self._learner.step(self.preparer(batch), self.key, knobs)
+                self.step += 1
+                self.progress.stage_step += 1
+                self.progress.epoch_step += 1
+                if self.progress.stage_step == stage.fade_steps:
+                    # The last fade over, pretrained text may train. Before anything is saved: what
+                    # is in a checkpoint depends on its position alone.
+                    self._learner.sync_model()
+                    self._prepare(stage)
+                # The metrics of the step before: reading this step's would stall the device.
+                if pending is not None:
+                    history.append(self._record(*pending, bar))
+                pending = (self.step, metrics)
+                self.interrupted |= processes.stop_requested(self.step)
+                if self.interrupted:
+                    break
+            if pending is not None:
+                history.append(self._record(*pending, bar))
+        finally:
+            self._learner.sync_model()
+        if self.progress.epoch_step == 0:
+            raise UserError(
+                f"the training loader gave no batch after step {self.step}; give one that starts "
+                "anew with every epoch, such as a list"
+            )
+        if not self.interrupted:
+            self.progress.epoch_step = 0
+            self.progress.epoch += 1
+            if self.progress.epoch == stage.ornament_epochs:
+                self._prepare(stage)  # all parts train from here on; before anything is saved
+        if not history:
+            return {}
+        return {k: float(np.mean([h[k] for h in history])) for k in history[0]}
+
+    def _record(self, step: int, metrics: dict, bar: tqdm | None) -> dict[str, float]:
+        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        check_finite(step, values, self._folder and self._folder.newest_path)
+        if bar is not None:
+            bar.update()
+            bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", "iou") if k in values})
+        if self._log is not None and step % self.log_every == 0:
+            self._log.scalars(step, values)
+        return values
+
     # Checkpoints
 
     def _resume(self, stages: list[Stage]) -> bool:
@@ -468,30 +401,21 @@ class Otuken3DTrainer:
         self.progress = self._folder.read_progress(self.model)
         self.step = step
         self._prepare(stages[self.progress.stage])
-        restored = self._folder.restore(self._saved_params(), self._state.opt_state, self._iterator)
-        self._fixed |= {n: x for n, x in restored.params.items() if n in self._fixed}
-        self._state = TrainState(
-            {n: restored.params[n] for n in self._state.params},
-            restored.opt_state,
-            sharding.put(np.int32(step), sharding.replicated(self.mesh)),
+        self._learner.load(
+            self._folder.restore(
+                self._learner.saved_params(), self._learner.state.opt_state, self._iterator
+            )
         )
-        update_model(self.model, jax.tree.map(jnp.copy, self.params()))
         logger.info("resumed from step %d", step)
         return True
-
-    def _saved_params(self) -> dict[str, jax.Array]:
-        """All but frozen pretrained weights, which the meta names by source and sha256."""
-        parts = self._signature[1]
-        skipped = [p for p in parts if p in self.model.pretrained_parts()]
-        return {n: x for n, x in self.params().items() if n.partition(".")[0] not in skipped}
 
     def _save(self, loss: float = math.inf) -> None:
         """`loss`: of a validation of these very weights; without one it is never the best."""
         if self._folder is not None and self.step != self._folder.newest:
             self._folder.save(
                 self.step,
-                self._saved_params(),
-                self._state.opt_state,
+                self._learner.saved_params(),
+                self._learner.state.opt_state,
                 self._iterator,
                 model=self.model,
                 progress=self.progress,

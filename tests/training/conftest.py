@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from tiny_training import make_quick_step, run_config
 
+from otuken_jax.training import learner as learner_module
 from otuken_jax.training import run
-from otuken_jax.training import trainer as trainer_module
 
 
 @pytest.fixture
 def quick_step(monkeypatch) -> None:
     """Trainers make steps without a network, as `make_quick_step` says."""
-    monkeypatch.setattr(trainer_module, "make_train_step", make_quick_step)
+    monkeypatch.setattr(learner_module, "make_train_step", make_quick_step)
 
 
 @pytest.fixture(scope="session")

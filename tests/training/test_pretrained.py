@@ -13,6 +13,7 @@ from otuken_jax import Otuken3DTrainer
 from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model
+from otuken_jax.training import learner as learner_module
 from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import Checkpoints
 from otuken_jax.training.step import TrainState, step_knobs
@@ -99,7 +100,7 @@ def test_the_last_stage_is_the_last_that_is_trained(tiny_model, weights, monkeyp
         steps.append((stage, jitted))
         return jitted
 
-    monkeypatch.setattr(trainer_module, "make_train_step", make_step)
+    monkeypatch.setattr(learner_module, "make_train_step", make_step)
     trainer = pretrained_trainer(tiny_model, weights, None, (1, 2), cooldown=0.5)
     before = split_model(trainer.model)[1]
     knobs = []

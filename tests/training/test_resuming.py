@@ -17,8 +17,8 @@ from tiny_training import copied, num_split, one_device_mesh, run_config, sphere
 from otuken_jax.config import to_json
 from otuken_jax.errors import UserError
 from otuken_jax.models.parameters import split_model
+from otuken_jax.training import learner as learner_module
 from otuken_jax.training import run
-from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.checkpoints import load_model
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import make_train_step
@@ -114,7 +114,7 @@ def whole(tiny_data, tmp_path_factory):
         return steps[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "make_train_step", counted)
+        patch.setattr(learner_module, "make_train_step", counted)
         trainer = run.build_trainer(config, tmp_path_factory.mktemp("whole"))
         trainer.train(save_every=1)
     return config, trainer, steps
@@ -158,8 +158,8 @@ def test_resume_is_bit_for_bit_the_unbroken_run(whole, tmp_path):
         moved = run.build_trainer(config, tmp_path)
         moved.mesh = mesh
         moved.train()  # it only reads: the run has ended
-        assert (num_split(moved._state), num_split(resumed._state) > 0) == (0, True)
-        jax.tree.map(np.testing.assert_array_equal, moved._state, resumed._state)
+        assert (num_split(moved._learner.state), num_split(resumed._learner.state) > 0) == (0, True)
+        jax.tree.map(np.testing.assert_array_equal, moved._learner.state, resumed._learner.state)
     losses, lines = [], []
     for workdir in (tmp_path, whole.workdir):
         lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]

@@ -11,8 +11,8 @@ import pytest
 from tiny_training import copied, make_quick_step, run_config, sphere_loader, sphere_trainer
 
 from otuken_jax.models.parameters import split_model
+from otuken_jax.training import learner as learner_module
 from otuken_jax.training import run
-from otuken_jax.training import trainer as trainer_module
 from otuken_jax.training.logging import NonFiniteLoss
 
 
@@ -30,7 +30,7 @@ def test_an_interrupted_run_can_be_started_again(
             os.kill(os.getpid(), signal.Signals[name])
         return step(*args)
 
-    monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_once)
+    monkeypatch.setattr(learner_module, "make_train_step", lambda *_: stopped_once)
     workdir = tmp_path if said == "saved" else None
     trainer = sphere_trainer(copied(tiny_model, 12), workdir=workdir, stage_epochs=(1, 1))
     trainer.validate = lambda: {"loss": 1.0}
@@ -92,7 +92,7 @@ def test_a_second_ctrl_c_stops_at_once(tiny_model, monkeypatch, ctrl_c):
             ctrl_c()
         return step(state, *args)
 
-    monkeypatch.setattr(trainer_module, "make_train_step", lambda *_: stopped_twice)
+    monkeypatch.setattr(learner_module, "make_train_step", lambda *_: stopped_twice)
     trainer = sphere_trainer(copied(tiny_model, 8), val_loader=None)
     before = split_model(trainer.model)[1]
     with pytest.raises(KeyboardInterrupt):

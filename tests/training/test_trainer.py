@@ -181,8 +181,8 @@ def test_devices_do_not_change_the_losses(tiny_data, tmp_path, terms):
         trainer.model.set_voxel_size(8)
         metrics = [trainer.train_epoch([next(batches)]) for _ in range(5)]
         assert all(m[f"surface/{term}"] > 0 for m in metrics for term in terms)
-        assert trainer._train_step._cache_size() == 1
-        state = trainer._state
+        assert trainer._learner._train_step._cache_size() == 1
+        state = trainer._learner.state
         split = num_split(state.params)
         assert (split > 0) == (mesh.shape["fsdp"] > 1)
         assert num_split(state.opt_state) == 2 * split
