@@ -35,7 +35,8 @@ class Stage:
     epochs: int
     ornament_epochs: int = 0  # the first of these train the ornament alone
     last: bool = False  # of those that are trained
-    num_steps: int | None = None  # None if nothing says how many there will be
+    steps_per_epoch: int | None = None  # None if nothing says how many there will be
+    num_steps: int | None = None  # of all epochs; likewise, and None if more may follow
     steps_after: int = 0  # of the stages after it
     run_steps: int | None = None  # of all stages
     fade_steps: int = 0  # alpha grows from 0 to 1 over these
@@ -82,7 +83,9 @@ def one_pass(
 ) -> Stage:
     """A stage of one epoch, of a plan that nobody knows."""
     fade_steps = int(fade_fraction * (steps or 0))
-    return Stage(index, resolution, epochs=1, last=last, fade_steps=fade_steps)
+    return Stage(
+        index, resolution, epochs=1, last=last, steps_per_epoch=steps, fade_steps=fade_steps
+    )
 
 
 def frozen_parts(
@@ -122,6 +125,7 @@ def count_steps(
     return [
         dataclasses.replace(
             stage,
+            steps_per_epoch=steps_per_epoch,
             num_steps=number,
             steps_after=sum(numbers[i + 1 :]),
             run_steps=sum(numbers),

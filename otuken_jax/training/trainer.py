@@ -181,6 +181,32 @@ class Otuken3DTrainer:
                 "nothing is saved: save_every=%d needs a folder, Otuken3DTrainer(workdir=...)",
                 save_every,
             )
+        stages = self._plan(num_epochs)
+        self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
+        self._iterator = iter(self.train_loader)
+        self._resume(stages)
+        metrics: dict[str, float] = {}
+        with contextlib.ExitStack() as stack:
+            # However it ends, a second call trains towards the same resolution.
+            stack.callback(self.model.set_voxel_size, stages[-1].resolution)
+            if self._folder is not None:
+                stack.callback(self._folder.close)
+                stack.callback(setattr, self, "_log", None)  # train_epoch has none
+            stack.enter_context(processes.handling_stop(self._on_signal))
+            for stage in [s for s in stages[self.progress.stage :] if s.epochs]:
+                if stage.index != self.progress.stage:
+                    self.progress = self._new_stage_progress(stage, early_stopping_patience)
+                self.model.set_voxel_size(stage.resolution)
+                if not self.progress.finished:  # as that of a checkpoint may be
+                    metrics = self._train_stage(stage, save_every)
+                if self.interrupted:
+                    end = "not saved" if self.workdir is None else "saved"
+                    logger.warning("stopped by %s at step %d, %s", self._signal, self.step, end)
+                    break
+        return metrics
+
+    def _plan(self, num_epochs: int) -> list[Stage]:
+        """All stages up to the model's, with their numbers of steps if the loader tells."""
         resolutions = self.model.config.decoder.stage_resolutions[: self.model.stage + 1]
         plan = plan_stages(resolutions, num_epochs, self.stage_epochs, self.ornament_epochs)
         fades = self.fade_fraction > 0 and any(s.epochs for s in plan[1:])
@@ -190,41 +216,17 @@ class Otuken3DTrainer:
                 f"cooldown={self.cooldown} needs a train_loader that knows its length; "
                 "give it __len__ or leave the cooldown out"
             )
-        stages = count_steps(plan, steps, self.fade_fraction)
-        self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
-        self._iterator = iter(self.train_loader)
-        resumed = self._resume(stages)
-        metrics: dict[str, float] = {}
-        with contextlib.ExitStack() as stack:
-            # However it ends, a second call trains towards the same resolution.
-            stack.callback(self.model.set_voxel_size, resolutions[-1])
-            if self._folder is not None:
-                stack.callback(self._folder.close)
-                stack.callback(setattr, self, "_log", None)  # train_epoch has none
-            stack.enter_context(processes.handling_stop(self._on_signal))
-            for stage in [s for s in stages[self.progress.stage :] if s.epochs]:
-                if stage.index != self.progress.stage:
-                    self.progress = self._new_stage_progress(stage, early_stopping_patience)
-                self.model.set_voxel_size(stage.resolution)
-                if not (resumed and self.progress.finished):
-                    metrics = self._train_stage(stage, steps, save_every)
-                resumed = False
-                if self.interrupted:
-                    end = "not saved" if self.workdir is None else "saved"
-                    logger.warning("stopped by %s at step %d, %s", self._signal, self.step, end)
-                    break
-        return metrics
+        return count_steps(plan, steps, self.fade_fraction)
 
     def _new_stage_progress(self, stage: Stage, patience: int | None) -> Progress:
         rate = self.optimizer_config.learning_rate
         plateau = Plateau(rate, self.plateau_factor, self.plateau_patience)
         return Progress(stage=stage.index, plateau=plateau, early_stopping=EarlyStopping(patience))
 
-    def _train_stage(self, stage: Stage, steps: int | None, save_every: int) -> dict[str, float]:
+    def _train_stage(self, stage: Stage, save_every: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        total = None if steps is None else steps * stage.epochs
         with tqdm(
-            total=total,
+            total=stage.num_steps,
             initial=self.progress.stage_step,
             desc=f"{stage.resolution}^3",
             unit="step",
@@ -235,7 +237,7 @@ class Otuken3DTrainer:
                 self._prepare(stage)
                 set_learning_rate(self._learner.state.opt_state, self.learning_rate)
                 ornament_alone = self.progress.epoch < stage.ornament_epochs
-                means = self._run_epoch(stage, self._batches(), steps, bar)
+                means = self._run_epoch(stage, self._batches(), bar)
                 if self.interrupted:
                     self._save()
                     break
@@ -311,7 +313,8 @@ class Otuken3DTrainer:
         last = self.model.stage == len(self.model.config.decoder.stage_resolutions) - 1
         fade = self.fade_fraction if new else 0.0
         stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
-        means = self._run_epoch(stage, iter(loader), steps, None)
+        self._prepare(stage)
+        means = self._run_epoch(stage, iter(loader), None)
         self._unsaved = True
         return means
 
@@ -322,14 +325,13 @@ class Otuken3DTrainer:
         ornament_alone = self.progress.epoch < stage.ornament_epochs
         self._learner.prepare(frozen, ornament_alone=ornament_alone, step=self.step)
 
-    def _run_epoch(
-        self, stage: Stage, batches: Iterator, num_steps: int | None, bar: tqdm | None
-    ) -> dict[str, float]:
-        self._prepare(stage)
+    def _run_epoch(self, stage: Stage, batches: Iterator, bar: tqdm | None) -> dict[str, float]:
+        """Trains on the rest of an epoch, as prepared; returns the mean of every metric."""
+        steps = stage.steps_per_epoch
         history: list[dict[str, float]] = []
         pending = None
         try:
-            while num_steps is None or self.progress.epoch_step < num_steps:
+            while steps is None or self.progress.epoch_step < steps:
                 batch = next(batches, None)
                 if batch is None:
                     break
@@ -380,20 +382,20 @@ class Otuken3DTrainer:
 
     # Checkpoints
 
-    def _resume(self, stages: list[Stage]) -> bool:
-        """Opens the workdir and goes on from its newest good checkpoint; False if it has none."""
+    def _resume(self, stages: list[Stage]) -> None:
+        """Opens the workdir, if there is one, and goes on from its newest good checkpoint."""
         if self.workdir is None:
-            return False
+            return
         self._folder = Workdir(self.workdir)
         self._log = self._folder.log
         step = self._folder.newest
         unsaved, self._unsaved = self._unsaved, False
         if step is None:
-            return False
+            return
         if unsaved and self.step > step:
             words = "starts anew from this trainer's step %d: the checkpoint of step %d is older"
             logger.warning(words, self.step, step)
-            return False
+            return
         if unsaved:
             logger.warning(
                 "what train_epoch trained is given up for the checkpoint of step %d", step
@@ -407,7 +409,6 @@ class Otuken3DTrainer:
             )
         )
         logger.info("resumed from step %d", step)
-        return True
 
     def _save(self, loss: float = math.inf) -> None:
         """`loss`: of a validation of these very weights; without one it is never the best."""
