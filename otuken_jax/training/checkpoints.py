@@ -10,11 +10,8 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from otuken_jax.geometry.mesh_io import write_atomic
 from otuken_jax.models.otuken3d import ModelConfig, Otuken3DModel
 from otuken_jax.models.parameters import Params, split_model
 from otuken_jax.models.weights import CARD_FILE, load_weights, read_card
+from otuken_jax.training.orbax_errors import os_error, without_tracebacks
 
 logger = logging.getLogger(__name__)
 NETWORK = "otuken3d"  # name of the whole model in the converter
@@ -99,54 +97,6 @@ def _set_aside_broken(directory: Path) -> None:
         logger.warning("%s is damaged and now called %s", path, aside.name)
 
 
-def _os_error(error: BaseException) -> int | None:
-    """The system's error code behind an exception; TensorStore raises its own, as a ValueError."""
-    if isinstance(error, OSError):
-        return error.errno
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return int(code[1]) if code else None
-
-
-def _is_reported(error: BaseException | None) -> bool:
-    """Whether an error came of a failed save or read, which itself reports the first of them.
-
-    The ends of other writes then find the event loop closed.
-    """
-    if error is None:
-        return False
-    return _os_error(error) is not None or str(error) == "Event loop is closed"
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and _is_reported(record.exc_info[1]))
-
-
-@contextlib.contextmanager
-def _without_tracebacks() -> Iterator[None]:
-    """Orbax logs what it raises, and TensorStore's threads print what they could not deliver.
-
-    asyncio logs what nobody awaited, when it is collected: at times as the process ends.
-    """
-    absl = logging.getLogger("absl")
-    level, hook = absl.level, sys.unraisablehook
-
-    def told(unraisable) -> None:
-        if not _is_reported(unraisable.exc_value):
-            hook(unraisable)
-
-    absl.setLevel(logging.CRITICAL)
-    sys.unraisablehook = told
-    try:
-        yield
-    except Exception:
-        logging.getLogger("asyncio").addFilter(_is_news)
-        time.sleep(0.5)  # the other reads or writes end a little later
-        raise
-    finally:
-        absl.setLevel(level)
-        sys.unraisablehook = hook
-
-
 def _try_items(root: Path) -> None:
     """Reads a checkpoint that no checksum vouches for; CorruptCheckpoint if it is not whole.
 
@@ -162,7 +112,7 @@ def _try_items(root: Path) -> None:
     if missing:
         raise CorruptCheckpoint(f"{root / missing[0]} is missing")
     reader = ocp.PyTreeCheckpointer()
-    with _without_tracebacks():
+    with without_tracebacks():
         for item in ("model", "opt"):
             try:
                 tree = reader.metadata(root / item).item_metadata.tree
@@ -221,7 +171,7 @@ class Checkpoints:
             from grain.checkpoint import CheckpointSave  # 2 s of imports that generation spares
 
             items["data"] = CheckpointSave(data_iterator)
-        with _without_tracebacks():
+        with without_tracebacks():
             try:
                 if step in self.steps():  # broken, and trained again from an older one
                     self._listing(step).unlink(missing_ok=True)
@@ -236,7 +186,7 @@ class Checkpoints:
                 if jax.process_index() == 0:
                     self._write_checksums(step)
             except Exception as error:
-                code = _os_error(error)
+                code = os_error(error)
                 if code is None:
                     raise
                 self.remove_unfinished()
@@ -319,7 +269,7 @@ class Checkpoints:
         except OSError as error:
             raise CorruptCheckpoint(str(error)) from error
         except ValueError as error:
-            if _os_error(error) is not None:
+            if os_error(error) is not None:
                 raise CorruptCheckpoint(str(error)) from error
             raise UserError(
                 f"checkpoint {step} in {self.directory} does not fit this version's model "
