@@ -15,7 +15,7 @@ import time
 
 from otuken_jax.compile_cache import enable_compile_cache
 from otuken_jax.generation import Generator, Prompt
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 
 STYLE = "İznik üslubu, lale motifi, lacivert üzerine beyaz"
 TEXTS = ("uzun boylu bir vazo", "derin bir kâse", "bodur bir testi", "karo çini", "yüksek bir otağ")

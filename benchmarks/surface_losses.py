@@ -30,7 +30,7 @@ from otuken_jax.data.records import read_manifest
 from otuken_jax.evaluation.examples import open_split
 from otuken_jax.evaluation.library import Library
 from otuken_jax.models.parameters import split_model, update_model
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 from otuken_jax.training.run import build_trainer
 from otuken_jax.training.trainer import Otuken3DTrainer
 

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from otuken_jax.evaluation.run import Evaluation
     from otuken_jax.generation import Generator
     from otuken_jax.geometry.mesh_io import check_writable, write_atomic
-    from otuken_jax.training.checkpoints import load_model
+    from otuken_jax.training.loading import load_model
 
     for split in splits:
         open_split(directory, split)

@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from otuken_jax.compile_cache import enable_compile_cache
     from otuken_jax.geometry.render import Painter, save_png
-    from otuken_jax.training.checkpoints import load_model
+    from otuken_jax.training.loading import load_model
 
     enable_compile_cache()
     generator = Generator(load_model(arguments.checkpoint))

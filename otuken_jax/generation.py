@@ -23,7 +23,7 @@ from otuken_jax.geometry.mesh_io import (
 from otuken_jax.models.otuken3d import Conditioning
 from otuken_jax.models.parameters import ModelDef, Params, split_model
 from otuken_jax.models.style import mix_styles, scale_global
-from otuken_jax.training.checkpoints import LoadedModel
+from otuken_jax.training.loading import LoadedModel
 
 # Of the numbers of a prompt. Beyond them the field overflows, and the weights would be blamed.
 LIMITS = {"mix": (0, 1), "style_strength": (-10, 10), "ornament_strength": (-10, 10)}

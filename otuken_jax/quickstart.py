@@ -61,7 +61,7 @@ def generate_all(checkpoint: Path, out: Path) -> list[Path]:
     from otuken_jax.generation import Generator, Prompt
     from otuken_jax.geometry.mesh_io import export
     from otuken_jax.geometry.render import Painter, contact_sheet, save_png
-    from otuken_jax.training.checkpoints import load_model
+    from otuken_jax.training.loading import load_model
 
     generator = Generator(load_model(checkpoint))
     paths, images, captions = [], [], []

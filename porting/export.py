@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from otuken_jax.errors import UserError
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.weights import CARD_FILE, WEIGHTS_FILE, read_card
-from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK, load_model, portable_meta
+from otuken_jax.training.loading import CONFIG_FILE, NETWORK, load_model, portable_meta
 from porting.convert import DTYPES, new_folder, write_safetensors
 from porting.rules import Network, plan, target_shapes
 from porting.sources import COMPANIONS, require_torch

@@ -12,7 +12,7 @@ from otuken_jax.config import load_config, model_config
 from otuken_jax.models.decoder import NUM_OUTPUTS, DecoderConfig
 from otuken_jax.models.layers import NUM_FOURIER
 from otuken_jax.models.otuken3d import TEXT_ENCODERS, ModelConfig, Otuken3DModel
-from otuken_jax.training.checkpoints import CONFIG_FILE, NETWORK
+from otuken_jax.training.loading import CONFIG_FILE, NETWORK
 from porting.point_e import encoder_rules, linear, norm
 from porting.rules import CONV3D, LINEAR, Network, PortError, Rule, Shape, check_kind
 from porting.t5 import t5_rules

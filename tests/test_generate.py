@@ -21,14 +21,14 @@ from otuken_jax import generate, generation
 from otuken_jax.conventions import grid_points
 from otuken_jax.errors import UserError, run_command
 from otuken_jax.geometry import render
-from otuken_jax.training import checkpoints
+from otuken_jax.training import loading
 
 
 @pytest.fixture(scope="module")
 def drawn_model(tmp_path_factory):
     """The workdir of a model with random weights, and the model: its fields have a surface."""
     workdir = write_workdir(tmp_path_factory.mktemp("drawn"), drawn(TINY_MODEL, 12))
-    return workdir, checkpoints.load_model(workdir)
+    return workdir, loading.load_model(workdir)
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def field(drawn_model, monkeypatch):
     """The field that the model is made to predict: a ball, to be changed by a test."""
     field = ball_field()
     output = field[None], np.full((1, 16, 16, 16, 3), 0.4, np.float32)
-    monkeypatch.setattr(checkpoints, "load_model", lambda workdir: drawn_model[1])
+    monkeypatch.setattr(loading, "load_model", lambda workdir: drawn_model[1])
     monkeypatch.setattr(generation, "predict", lambda *arguments: output)
     return field
 
@@ -387,7 +387,8 @@ def test_no_checkpoint_is_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_corrupt_newest_checkpoint_falls_back_with_a_warning(drawn_model, tmp_path, caplog):
-    from otuken_jax.training.checkpoints import Checkpoints, load_model
+    from otuken_jax.training.checkpoints import Checkpoints
+    from otuken_jax.training.loading import load_model
 
     copy = tmp_path / "copy"
     shutil.copytree(drawn_model[0], copy)

@@ -18,7 +18,7 @@ from otuken_jax.data.motifs.recipes import hold_out
 from otuken_jax.errors import UserError
 from otuken_jax.geometry import render
 from otuken_jax.geometry.mesh_io import field_to_mesh
-from otuken_jax.training import checkpoints
+from otuken_jax.training import loading
 from otuken_jax.training.logging import MetricsLog
 
 TINY = str(Path(__file__).parent / "configs" / "tiny.py")
@@ -50,7 +50,7 @@ def test_without_opengl_every_mesh_is_written_and_one_note(tmp_path, monkeypatch
         raise UserError(render.OPENGL_MISSING)
 
     ball = field_to_mesh((0.5 - np.linalg.norm(grid_points(8), axis=-1)).astype(np.float32))
-    monkeypatch.setattr(checkpoints, "load_model", lambda _: None)
+    monkeypatch.setattr(loading, "load_model", lambda _: None)
     made = generation.Generated(ball, ())
     monkeypatch.setattr(generation, "Generator", lambda _: lambda prompt: made)
     monkeypatch.setattr(render, "render_mesh", refuse)

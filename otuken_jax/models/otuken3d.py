@@ -175,7 +175,7 @@ class Otuken3DModel(nnx.Module):
             UserError: there is no readable checkpoint.
         """
         # A local import: training builds on the models, only this convenience looks back.
-        from otuken_jax.training.checkpoints import load_model
+        from otuken_jax.training.loading import load_model
 
         return load_model(directory).model
 

@@ -26,7 +26,7 @@ from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import processes
 from otuken_jax.training.batches import BatchPreparer
-from otuken_jax.training.checkpoints import LoadedModel
+from otuken_jax.training.loading import LoadedModel
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.sharding import check_batch_size, make_mesh
 from otuken_jax.training.trainer import Otuken3DTrainer

@@ -11,7 +11,8 @@ from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import Otuken3DModel
 from otuken_jax.models.parameters import Params
 from otuken_jax.training import processes
-from otuken_jax.training.checkpoints import Checkpoints, Restored, check_same_model
+from otuken_jax.training.checkpoints import Checkpoints, Restored
+from otuken_jax.training.loading import check_same_model
 from otuken_jax.training.logging import MetricsLog, make_folder
 from otuken_jax.training.optimizer import EarlyStopping, Plateau
 

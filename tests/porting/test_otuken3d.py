@@ -16,7 +16,7 @@ from otuken_jax.errors import UserError
 from otuken_jax.models.otuken3d import ModelConfig
 from otuken_jax.models.parameters import split_model
 from otuken_jax.models.weights import WEIGHTS_FILE
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 from porting.otuken3d import make_inputs, make_torch
 from porting.registry import NETWORKS
 from porting.rules import PortError, plan, target_shapes

@@ -22,12 +22,8 @@ from tiny_training import full_disk
 
 from otuken_jax.errors import UserError
 from otuken_jax.training import checkpoints as checkpoints_module
-from otuken_jax.training.checkpoints import (
-    Checkpoints,
-    CorruptCheckpoint,
-    check_same_model,
-    model_config,
-)
+from otuken_jax.training.checkpoints import Checkpoints, CorruptCheckpoint
+from otuken_jax.training.loading import check_same_model, model_config
 from otuken_jax.training.logging import MetricsLog
 from otuken_jax.training.workdir import Workdir
 

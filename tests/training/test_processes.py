@@ -16,7 +16,7 @@ import pytest
 from otuken_jax import train
 from otuken_jax.errors import run_command
 from otuken_jax.models.parameters import split_model
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 
 TINY = str(Path(__file__).parents[1] / "configs" / "tiny.py")
 TIMEOUT = 900  # seconds: only for what hangs; slow cores with other tests beside take 300

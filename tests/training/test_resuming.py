@@ -19,7 +19,7 @@ from otuken_jax.errors import UserError
 from otuken_jax.models.parameters import split_model
 from otuken_jax.training import learner as learner_module
 from otuken_jax.training import run
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import make_train_step
 

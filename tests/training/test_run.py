@@ -27,7 +27,7 @@ from otuken_jax.errors import UserError
 from otuken_jax.geometry import render
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.training import run
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny.py"
 

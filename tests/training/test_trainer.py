@@ -27,7 +27,7 @@ from otuken_jax.models.decoder import DecoderConfig
 from otuken_jax.models.otuken3d import PARTS
 from otuken_jax.models.parameters import split_model, update_model
 from otuken_jax.training import run
-from otuken_jax.training.checkpoints import load_model
+from otuken_jax.training.loading import load_model
 from otuken_jax.training.sharding import make_mesh
 from otuken_jax.training.step import StepConfig, stage_batches
 
