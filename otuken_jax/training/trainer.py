@@ -184,14 +184,15 @@ class Otuken3DTrainer:
         stages = self._plan(num_epochs)
         self.progress = self._new_stage_progress(stages[0], early_stopping_patience)
         self._iterator = iter(self.train_loader)
-        self._resume(stages)
         metrics: dict[str, float] = {}
         with contextlib.ExitStack() as stack:
             # However it ends, a second call trains towards the same resolution.
             stack.callback(self.model.set_voxel_size, stages[-1].resolution)
-            if self._folder is not None:
-                stack.callback(self._folder.close)
+            if self.workdir is not None:
+                self._folder = stack.enter_context(contextlib.closing(Workdir(self.workdir)))
+                self._log = self._folder.log
                 stack.callback(setattr, self, "_log", None)  # train_epoch has none
+                self._resume(stages)
             stack.enter_context(processes.handling_stop(self._on_signal))
             for stage in [s for s in stages[self.progress.stage :] if s.epochs]:
                 if stage.index != self.progress.stage:
@@ -314,9 +315,9 @@ class Otuken3DTrainer:
         fade = self.fade_fraction if new else 0.0
         stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
         self._prepare(stage)
-        means = self._run_epoch(stage, iter(loader), None)
-        self._unsaved = True
-        return means
+        set_learning_rate(self._learner.state.opt_state, self.learning_rate)
+        self._unsaved = True  # also if it is broken off
+        return self._run_epoch(stage, iter(loader), None)
 
     def _prepare(self, stage: Stage) -> None:
         """Tells the learner what trains where the run stands."""
@@ -383,11 +384,7 @@ class Otuken3DTrainer:
     # Checkpoints
 
     def _resume(self, stages: list[Stage]) -> None:
-        """Opens the workdir, if there is one, and goes on from its newest good checkpoint."""
-        if self.workdir is None:
-            return
-        self._folder = Workdir(self.workdir)
-        self._log = self._folder.log
+        """Goes on from the workdir's newest good checkpoint, if it has one."""
         step = self._folder.newest
         unsaved, self._unsaved = self._unsaved, False
         if step is None:

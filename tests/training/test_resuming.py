@@ -72,6 +72,26 @@ def test_checkpoints_of_a_later_stage_are_refused(tiny_model, tmp_path, quick_st
     with pytest.raises(UserError, match=r"checkpoints/4 has grown to 12\^3 and the .* set to 8\^3"):
         trainer.train(num_epochs=2)
     assert trainer.model.voxel_size == 8
+    records = (tmp_path / "metrics.jsonl").read_bytes()
+    trainer.train_epoch()  # which logs nothing, also after this
+    assert (tmp_path / "metrics.jsonl").read_bytes() == records
+
+
+def test_a_pass_broken_off_is_not_forgotten(tiny_model, tmp_path, quick_step, caplog):
+    trainer = sphere_trainer(copied(tiny_model, 8), workdir=tmp_path, val_loader=None)
+    trainer.train(num_epochs=1)
+    batches = list(trainer.train_loader)
+
+    def failing():
+        yield from batches
+        raise OSError("the network is down")
+
+    with pytest.raises(OSError, match="network"):
+        trainer.train_epoch(failing())
+    trainer.train(num_epochs=1)
+    assert "starts anew from this trainer's step 4: the checkpoint of step 2 is older" in (
+        caplog.messages
+    )
 
 
 @pytest.mark.slow

@@ -108,6 +108,25 @@ def test_validation_and_pictures_find_all_of_the_model_on_the_mesh(tiny_model):
     assert {x.sharding.mesh for x in split_model(model)[1].values()} == {mesh}
 
 
+def test_a_pass_has_the_rate_that_the_trainer_says(tiny_model, quick_step):
+    """Not that of the stage before, which its plateau may have lowered."""
+    trainer = sphere_trainer(copied(tiny_model, 8), plateau_patience=1)
+    trainer.validate = lambda: {"loss": 1.0}
+    trainer.train(num_epochs=4)
+    assert trainer.learning_rate < 1e-3
+    trainer.model.set_voxel_size(12)
+    trainer.train_epoch()
+    assert trainer.learning_rate == 1e-3
+    states = jax.tree.leaves(trainer._learner.state.opt_state, is_leaf=is_rated)
+    rates = [state.hyperparams["learning_rate"] for state in states if is_rated(state)]
+    assert rates
+    np.testing.assert_allclose(rates, 1e-3, rtol=1e-6)
+
+
+def is_rated(state) -> bool:
+    return "learning_rate" in getattr(state, "hyperparams", {})
+
+
 def test_intervals_below_one_are_refused(tiny_model):
     for name in ("eval_every", "log_every"):
         with pytest.raises(UserError, match=f"{name}=0; give a number from 1"):
