@@ -68,7 +68,7 @@ def test_saves_count_epochs_however_rare_validations_are(tiny_model, quick_step)
 def test_checkpoints_of_a_later_stage_are_refused(tiny_model, tmp_path, quick_step):
     settings = {"workdir": tmp_path, "val_loader": None}
     sphere_trainer(copied(tiny_model, 12), **settings).train(num_epochs=2)
-    trainer = sphere_trainer(copied(tiny_model, 8), **settings)
+    trainer = sphere_trainer(copied(tiny_model, 8), **settings, log_every=1)
     with pytest.raises(UserError, match=r"checkpoints/4 has grown to 12\^3 and the .* set to 8\^3"):
         trainer.train(num_epochs=2)
     assert trainer.model.voxel_size == 8
