@@ -74,7 +74,7 @@ def get_config() -> ConfigDict:
     data.ornament_in_caption = 0.5
     data.style_dropout = 0.1
     data.other_form = 0.1  # of captions of the object alone, share with wrong words for its form
-    data.unfamiliar = 0.05  # share of samples whose style, and often colours, have made-up names
+    data.unfamiliar = 0.05  # of samples with a style: its name, often a colour's too, is made up
     data.full_caption = 0.5  # of captions that name both, share of full ones; the rest of any kind
     data.one_sentence = 0.3  # a caption that names both goes to both encoders
     data.num_workers = 0

@@ -369,7 +369,8 @@ def _counted(records: Iterator[bytes], count: int, bar: tqdm) -> Iterator[bytes]
 def _make_records(tasks: Sequence[_Task], workers: int) -> Iterator[bytes]:
     """Records in the order of `tasks`, made in `workers` processes (0: in this one)."""
     if not workers:
-        yield from map(make_record, tasks)
+        for task in tasks:
+            yield make_record(task)
         return
     # Spawned, not forked: this process may run JAX's threads.
     context = multiprocessing.get_context("spawn")

@@ -42,7 +42,7 @@ class Draws:
     style_dropout: float = 0.1  # no style is given, and the target is the plain object
     full_caption: float = 0.0  # where the caption names both: the full one, rather than any kind
     other_form: float = 0.0  # where it names the object alone: another's words for the form
-    unfamiliar: float = 0.0  # style, and often colours, have names that nobody ever had
+    unfamiliar: float = 0.0  # where there is a style: its name, often a colour's too, is made up
 
 
 class Inputs(NamedTuple):

@@ -137,7 +137,7 @@ def _decode_entry(name: str, value: Any) -> Any:
 def write_records(path: Path, records: Iterable[bytes]) -> int:
     """Writes an ArrayRecord file and returns how many records it holds.
 
-    `path` appears only when the file is complete.
+    `path` appears only when the file is complete. What `records` raises goes through.
 
     Raises:
         UserError: it cannot be written.
@@ -145,20 +145,30 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     count = 0
     try:
-        # One record a group for random access; they are compressed already.
-        writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
+        with _as_user_error(path):
+            # One record a group for random access; they are compressed already.
+            writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
         try:
             for record in records:
-                writer.write(record)
+                with _as_user_error(path):
+                    writer.write(record)
                 count += 1
         finally:
-            writer.close()
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot write {path} ({error}); free space or choose another") from error
+            with _as_user_error(path):
+                writer.close()
+        with _as_user_error(path):
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+@contextlib.contextmanager
+def _as_user_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot write {path} ({error}); free space or choose another") from error
 
 
 def describe_file(path: Path) -> dict[str, Any]:

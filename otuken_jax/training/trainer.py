@@ -107,13 +107,8 @@ class Otuken3DTrainer:
         pointnet: PointNet2 | None = None,
     ) -> None:
         check_positive(eval_every=eval_every, log_every=log_every)
-        self.model = model
         self.train_loader = train_loader
         self.val_loader = val_loader
-        self.optimizer_config = dataclasses.replace(
-            optimizer or OptimizerConfig(), learning_rate=learning_rate
-        )
-        self.step_config = step_config or StepConfig()
         self.preparer = preparer or BatchPreparer(model.config.text_encoder_name)
         self.workdir = None if workdir is None else Path(workdir)
         self.stage_epochs = stage_epochs
@@ -128,7 +123,11 @@ class Otuken3DTrainer:
         self.meta = {"data": self.preparer.meta} | (meta or {})
         self.pictures = pictures
         self._learner = Learner(
-            model, self.optimizer_config, self.step_config, mesh or make_mesh(), min_sharded_size
+            model,
+            dataclasses.replace(optimizer or OptimizerConfig(), learning_rate=learning_rate),
+            step_config or StepConfig(),
+            mesh or make_mesh(),
+            min_sharded_size,
         )
         self._validator = Validator(self.step_config, pointnet)
         self.progress = Progress()
@@ -139,6 +138,19 @@ class Otuken3DTrainer:
         self._folder: Workdir | None = None
         self._log: MetricsLog | None = None
         self._unsaved = False  # train_epoch has trained since the last start of train
+
+    @property
+    def model(self) -> Otuken3DModel:
+        """As it was after the last epoch."""
+        return self._learner.model
+
+    @property
+    def optimizer_config(self) -> OptimizerConfig:
+        return self._learner.optimizer
+
+    @property
+    def step_config(self) -> StepConfig:
+        return self._learner.step_config
 
     @property
     def mesh(self) -> Mesh:
@@ -316,8 +328,12 @@ class Otuken3DTrainer:
         stage = one_pass(self.model.stage, self.model.voxel_size, last, steps, fade)
         self._prepare(stage)
         set_learning_rate(self._learner.state.opt_state, self.learning_rate)
-        self._unsaved = True  # also if it is broken off
-        return self._run_epoch(stage, iter(loader), None)
+        before = self.step
+        try:
+            return self._run_epoch(stage, iter(loader), None)
+        finally:  # also if it is broken off, unless nothing of it is left
+            kept = self.step > before and self._learner.state is not None
+            self._unsaved = self._unsaved or kept
 
     def _prepare(self, stage: Stage) -> None:
         """Tells the learner what trains where the run stands."""

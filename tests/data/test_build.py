@@ -107,6 +107,14 @@ def test_the_manifest_says_what_training_does_not_show(directory):
     assert heldout["heldout_phrasing"]["host"] == ["{host}; {a}, {b} ve {c}"]
 
 
+def test_a_shape_that_fails_ends_the_build(tmp_path, monkeypatch):
+    """Whatever it raises: a StopIteration must not look like the end of the shapes."""
+    monkeypatch.setattr(build, "make_record", lambda task: next(iter(())))
+    with pytest.raises(RuntimeError):
+        build.build_motif_dataset(tmp_path / "data", **ARGUMENTS, num_workers=0)
+    assert not (tmp_path / "data" / "dataset.json").exists()
+
+
 def test_processes_write_the_same_bytes(directory, tmp_path):
     build.build_motif_dataset(tmp_path, **ARGUMENTS, num_workers=2)
     assert digests(tmp_path) == digests(directory)

@@ -155,6 +155,26 @@ def test_unfamiliar_words_replace_names_of_style_and_colours_alone():
     assert min(kept[1], kept[2], kept[3]) > 10  # the style, with one colour or both
 
 
+def test_unfamiliar_words_have_room(monkeypatch):
+    # With the first names drawn for it no phrasing had room.
+    recipe = Recipe("minare", "yildiz12", "karahanli", 1, (1, 1, 1), 20811, None, "allover")
+    texts = unfamiliar_words(recipe)
+    assert len(texts) == 2
+    assert all(len(text.encode()) <= LONGEST for text in texts.values())
+    long = iter([f"upuzun{'a' * 30}{i}" for i in range(100)])
+    monkeypatch.setattr("otuken_jax.data.motifs.captions.invented", lambda rng: next(long))
+    assert unfamiliar_words(recipe) == {}
+
+
+def test_made_up_names_are_none_of_the_library(monkeypatch):
+    words = iter(["geyik", "çeşme", "zumal", "şişkin", "lomat", "beyaz", "pertin"])
+    monkeypatch.setattr("otuken_jax.data.motifs.captions.invented", lambda rng: next(words))
+    recipe = Recipe("vazo", "lale", "iznik", 0, (1, 1, 1), 3)
+    text = unfamiliar_words(recipe)["unfamiliar"]
+    assert "Zumal" in text
+    assert not re.search("geyik|çeşme|şişkin", text)
+
+
 def test_invented_words_are_in_harmony():
     rng = np.random.default_rng(0)
     words = [turkish.invented(rng) for _ in range(200)]

@@ -28,7 +28,7 @@ def test_train_starts_from_what_train_epoch_trained(tiny_model, tmp_path, quick_
     """Unless a checkpoint is of a later step, as when the script that made it is run again."""
     params = split_model(tiny_model)[1]
     name = next(name for name in params if name.startswith("fusion."))
-    settings = {"workdir": tmp_path, "val_loader": None, "stage_epochs": (1,)}
+    settings = {"workdir": tmp_path, "val_loader": None, "stage_epochs": (1,), "log_every": 1}
 
     def trained(trainer) -> tuple[int, float]:
         after = split_model(trainer.model)[1][name]
@@ -86,6 +86,10 @@ def test_a_pass_broken_off_is_not_forgotten(tiny_model, tmp_path, quick_step, ca
         yield from batches
         raise OSError("the network is down")
 
+    with pytest.raises(UserError, match="no batch"):
+        trainer.train_epoch([])  # which trains nothing
+    trainer.train(num_epochs=1)
+    assert not [message for message in caplog.messages if "given up" in message]
     with pytest.raises(OSError, match="network"):
         trainer.train_epoch(failing())
     trainer.train(num_epochs=1)

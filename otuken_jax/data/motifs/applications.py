@@ -12,8 +12,9 @@ from otuken_jax.data.motifs.charts import ZONE_FADE, Chart, Field, masked
 from otuken_jax.data.motifs.primitives import smoothstep
 
 MEDALLION_SIZE = 0.8  # of a cell
-# By how much smaller cells have wider strokes, chart units: a stroke of 0.16, the narrowest, is two
-# voxels of a 64^3 grid in a row's cell of 25.
+# By how much smaller cells have wider strokes, chart units, on either side. A stroke of 0.16, the
+# narrowest, is two voxels of a 64^3 grid in a row's cell of 25; with 0.08 it would be that in cells
+# of half the size, where the gaps close sooner: with 0.06 it is 1.75.
 BOLDER = {"row": 0.0, "border": 0.06, "allover": 0.06, "medallion": 0.02}
 PIERCED_WALL = 0.25  # domain units, or more on coarse grids: thicker hosts are hollowed first
 

@@ -228,15 +228,15 @@ def capital(height: float, flare: float, abacus: float, thickness: float) -> Sur
         square = smoothstep(foot, shoulder, z)
         r = np.hypot(x, y)
         r = r + square * (np.maximum(np.abs(x), np.abs(y)) - r)
-        bell = (r - np.interp(z, profile[:, 1], profile[:, 0]).astype(x.dtype)) * slope
+        face = (r - np.interp(z, profile[:, 1], profile[:, 0]).astype(x.dtype)) * slope
         side = np.abs(np.abs(x) - np.abs(y)) / np.float32(np.sqrt(2))  # off the corner
         lozenge = 1 - side / np.float32(0.34) - np.abs(z - middle) / half
-        bell = bell - LOZENGE * np.maximum(lozenge, 0)
-        bell = np.maximum(bell, np.abs(z - middle) - half - np.float32(0.02))
+        face = (face - LOZENGE * np.maximum(lozenge, 0)).astype(x.dtype)
+        bell = np.maximum(face, np.abs(z - middle) - half - np.float32(0.02))
         slab = block_distance(x, y, z - np.float32(tall / 2 - plate / 2), (TOP, TOP, plate / 2))
         base = revolved_distance(np.hypot(x, y), z, ring)
         other = np.minimum(slab, base)
-        chart = ring_chart(x, y, z, r, profile, zone, 4)
+        chart = replace(ring_chart(x, y, z, r, profile, zone, 4), height=face)
         keep = smoothstep(0.0, 0.06, other) * smoothstep(0.3, 0.22, np.abs(bell))
         keep = keep * smoothstep(0.14, 0.22, np.hypot(x, y))
         return Parts(bell.astype(x.dtype), masked(chart, keep), other)

@@ -1,4 +1,4 @@
-"""Captions of a recipe in eight kinds, its style text, and both read back.
+"""Captions of a recipe in eight kinds, its style text, and both read back; made-up names.
 
 The templates are in `phrases`; which of several a shape gets follows from its recipe. None counts
 the motifs: each host repeats them so many times whatever its form, so its noun says the number.
@@ -36,6 +36,7 @@ LONGEST = 199  # bytes of a text: with its end token 200, what every configurati
 SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
 STYLE_KIND = "style_text"
 UNFAMILIAR = 1  # of the seeds of made-up names
+TRIES = 8  # of them for a shape
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 UNINFLECTED = ("elibelinde", "yıldız ve haç")  # motifs that take no -lI
 PALETTES = [palette for style in STYLES.values() for palette in style.palettes]
@@ -72,22 +73,38 @@ def unfamiliar_words(recipe: Recipe, *, heldout: bool = False) -> dict[str, str]
     Of kinds "unfamiliar" and "unfamiliar_style": the style's name is made up, and in half of the
     shapes that of each colour. Of a colour's two words the second stays: what a "kobalt mavisi" is
     can be guessed. A reader who has met some such names reads on past a new one. Empty for a plain
-    object, which names no style.
+    object, which names no style, and where no names were found that `LONGEST` has room for.
     """
     if recipe.motif is None:
         return {}
     values, seed = described(recipe), recipe.jitter_seed
     rng = np.random.default_rng([seed, UNFAMILIAR])
-    names = {"style": invented(rng).capitalize()}
-    for field in ("ground", "color"):
-        _, *hue = values[field].split()
-        name = " ".join([invented(rng), *hue])
-        if rng.random() < 0.5:
-            names[field] = name
-    return {
-        "unfamiliar": _say("full", CAPTIONS["full"], values, seed, heldout, names),
-        "unfamiliar_style": _say(STYLE_KIND, STYLE_TEXT, values, seed, heldout, names),
-    }
+    for _ in range(TRIES):
+        names = {"style": _new_name(rng).capitalize()}
+        for field in ("ground", "color"):
+            _, *hue = values[field].split()
+            name = " ".join([_new_name(rng), *hue])
+            if rng.random() < 0.5:
+                names[field] = name
+        full = _fitting("full", CAPTIONS["full"], values, seed, heldout, names)
+        style = _fitting(STYLE_KIND, STYLE_TEXT, values, seed, heldout, names)
+        if full and style:
+            return {"unfamiliar": full, "unfamiliar_style": style}
+    return {}
+
+
+def _new_name(rng: np.random.Generator) -> str:
+    """A made-up word that is none of the library's."""
+    while (word := invented(rng)) in _library_words():
+        pass
+    return word
+
+
+@cache
+def _library_words() -> frozenset[str]:
+    names = [entry.name for registry in (HOSTS, MOTIFS, STYLES) for entry in registry.values()]
+    names += [word for host in HOSTS.values() for levels in host.form for word in levels]
+    return frozenset(normalize(" ".join([*names, *COLORS])).split())
 
 
 def parse_caption(text: str) -> dict[str, Any]:
@@ -141,28 +158,36 @@ def fill(
     """The template with words for the values, or with `names`; None where one has no word."""
     while slot := SLOT.search(template):
         words = _words(slot[1], slot[2] or "", kind == ENGLISH)
-        word = names.get(slot[1]) or words.get(values.get(slot[1], ""))
+        made_up = None if slot[2] else names.get(slot[1])  # they have no other forms
+        word = made_up or words.get(values.get(slot[1], ""))
         if word is None:
             return None
         template = template[: slot.start()] + word + template[slot.end() :]
     return _spell(template, kind)
 
 
-def _say(
+def _say(kind: str, phrasings: Phrasings, values: dict[str, str], seed: int, heldout: bool) -> str:
+    text = _fitting(kind, phrasings, values, seed, heldout)
+    if text is None:
+        raise ValueError(f"no phrasing of kind {kind} has {LONGEST} bytes or less: {values}")
+    return text
+
+
+def _fitting(
     kind: str,
     phrasings: Phrasings,
     values: dict[str, str],
     seed: int,
     heldout: bool,
     names: Mapping[str, str] = NO_NAMES,
-) -> str:
+) -> str | None:
     """The first phrasing that fits, in an order by hashes of kind, seed and template alone."""
     order = lambda template: crc32(f"{kind} {seed} {template}".encode())  # noqa: E731
     # The longest words, which the table never puts together, fit a held-out phrasing alone.
     usual = () if heldout else phrasings.usual
     templates = (*sorted(usual, key=order), *sorted(phrasings.heldout, key=order))
     texts = (fill(template, kind, values, names) for template in templates)
-    return next(text for text in texts if text and len(text.encode()) <= LONGEST)
+    return next((text for text in texts if text and len(text.encode()) <= LONGEST), None)
 
 
 def _spell(text: str, kind: str) -> str:

@@ -119,6 +119,7 @@ class Shape:
             u, v = ((np.floor(x * style.steps) + np.float32(0.5)) / style.steps for x in (u, v))
         if style.sway:
             u = u - np.float32(style.sway) * (1 - np.square(v))
+        # What is cut out leaves bridges between openings, which must stay as wide as they are.
         bolder = 0.0 if self.pierced else BOLDER[self.recipe.layout]
         return motif_field(self.recipe.motif, u, v) - np.float32(style.stroke + bolder)
 

@@ -40,7 +40,7 @@ CODAS = ("", "", "", "k", "l", "m", "n", "r", "s", "ş", "z")
 
 
 def invented(rng: np.random.Generator) -> str:
-    """A made-up word of two or three syllables that sounds Turkish: its vowels are in harmony."""
+    """A made-up word of two or three syllables whose vowels are all back, or all front."""
     vowels = (BACK, FRONT)[rng.integers(2)][:4]
     syllables = [
         ONSETS[rng.integers(len(ONSETS))]
