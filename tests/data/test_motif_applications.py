@@ -302,7 +302,7 @@ THIN_IN_ROWS = {"cini": 0.05, "vazo": 0.05, "sanduka": 0.105}  # the last: petek
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_strokes_are_two_voxels_wide(host):
-    """Share of the ornament at 64^3 that lies in no 2x2x2 block of the solid, or of the cut."""
+    """In the middle form at 64^3: what of the ornament is in no 2x2x2 block of solid, or of cut."""
     points = grid_points(64).reshape(-1, 3)
     uses = [(motif, styles_of(host, motif)[0]) for motif in MOTIFS if styles_of(host, motif)]
     parts = Shape(Recipe(host, *uses[0], 0, (1, 1, 1), 0), 32).host(points)

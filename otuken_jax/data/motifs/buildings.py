@@ -47,7 +47,7 @@ def arch(half: float, bottom: float, top: float, rise: float, kind: int) -> np.n
 def dome(curve: float, drum: float, ribs: float, thickness: float) -> Surface:
     """Kubbe: a dome on a drum with windows, and its finial; ornament on the dome."""
     tall = blend(drum, 0.24, 0.38, 0.56)
-    rise = blend(curve, 0.56, 0.76, 0.94)
+    rise = blend(curve, 0.65, 0.76, 0.94)
     knob = max(0.08, thickness / 2)
     low = -(tall + rise + 0.26) / 2
     spring = low + tall
