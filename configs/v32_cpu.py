@@ -1,4 +1,4 @@
-"""The quickstart's model on the whole library, on two CPU cores: 73 minutes of one's time."""
+"""The quickstart's model on the whole library, on two CPU cores: about an hour."""
 
 from configs import quickstart
 
