@@ -151,7 +151,7 @@ def kilim(shape: float, fringe: float, wave: float, thickness: float) -> Surface
     # 0.306 puts the short side halfway between the centres of a 64^3 grid.
     half_y, half_z = TOP * min(1.0, 1 - 0.306 * shape), TOP * min(1.0, 1 + 0.306 * shape)
     half_x = (thickness + RELIEF_DEPTH) / 2
-    length = blend(fringe, 0.08, 0.19, 0.3)
+    length = blend(fringe, 0.08, 0.25, 0.44)
     rod = half_x + 0.05
     middle = np.float32(length / 2 - rod / 2)  # of the woven part
     woven = half_z - length / 2 - rod / 2
